@@ -1,0 +1,16 @@
+"""What a reader experiences: expectation, digestion, score and forecast. Pure numpy."""
+
+from qoe.expectation import PROFILES, Expectation, ExpectationError, Profile
+from qoe.fields import parse_expectation
+from qoe.metrics import area_qoe, delay_qoe, stall_s
+
+__all__ = [
+    "PROFILES",
+    "Expectation",
+    "ExpectationError",
+    "Profile",
+    "area_qoe",
+    "delay_qoe",
+    "parse_expectation",
+    "stall_s",
+]

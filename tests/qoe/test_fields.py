@@ -1,0 +1,72 @@
+import math
+import random
+
+import pytest
+
+from qoe import PROFILES, Expectation, ExpectationError, parse_expectation
+
+DEFAULT = Expectation(2.0, 3.0)
+
+
+def test_a_request_that_says_nothing_gets_the_default() -> None:
+    assert parse_expectation(None, DEFAULT) is DEFAULT
+    assert parse_expectation({"other": 1}, DEFAULT) is DEFAULT
+
+
+def test_a_field_overrides_one_value_of_its_profile() -> None:
+    assert parse_expectation({"qoe_tds": 7}, DEFAULT) == Expectation(2.0, 7.0)
+    assert parse_expectation(
+        {"qoe_profile": "listening", "qoe_ttft_s": 0.5}, DEFAULT
+    ) == Expectation(0.5, 3.3)
+
+
+@pytest.mark.parametrize("field", ["qoe_ttft_s", "qoe_tds"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "fast",
+        "4.8",
+        0,
+        -1,
+        math.nan,
+        math.inf,
+        -math.inf,
+        1e300,
+        10**400,
+        True,
+        [4.8],
+        None,
+    ],
+    ids=lambda v: repr(v)[:12],
+)
+def test_a_bad_value_is_named_with_its_field_and_range(field: str, value: object) -> None:
+    with pytest.raises(ExpectationError) as refused:
+        parse_expectation({field: value}, DEFAULT)
+    message = str(refused.value)
+    assert message.startswith(f"{field}=")
+    assert "from 0.01 to" in message
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"qoe_speed": 3}, "qoe_speed"), ({"qoe_profile": "skimming"}, "'skimming'")],
+)
+def test_an_unknown_name_lists_the_known_ones(fields: dict, named: str) -> None:
+    with pytest.raises(ExpectationError, match=named) as refused:
+        parse_expectation(fields, DEFAULT)
+    assert "reading" in str(refused.value) or "qoe_profile" in str(refused.value)
+
+
+def test_an_unhashable_profile_is_refused_not_raised() -> None:
+    with pytest.raises(ExpectationError):
+        parse_expectation({"qoe_profile": ["reading"]}, DEFAULT)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_population_adds_up_and_draws_from_its_groups(name: str) -> None:
+    profile = PROFILES[name]
+    assert sum(share for share, _ in profile.mix) == pytest.approx(1.0)
+    paces = {tds for _, tds in profile.mix}
+    rng = random.Random(7)
+    assert {profile.sample(rng).tds for _ in range(500)} == paces
