@@ -3,12 +3,14 @@
 from qoe.expectation import PROFILES, Expectation, ExpectationError, Profile
 from qoe.fields import parse_expectation
 from qoe.metrics import area_qoe, delay_qoe, stall_s
+from qoe.stream_table import StreamTable
 
 __all__ = [
     "PROFILES",
     "Expectation",
     "ExpectationError",
     "Profile",
+    "StreamTable",
     "area_qoe",
     "delay_qoe",
     "parse_expectation",

@@ -41,6 +41,9 @@ class SchedulerSettings(BaseModel):
     max_preemptions: int = Field(
         default=2, ge=0, le=1000, description="Preemptions of one stream by this policy."
     )
+    replan_period_s: SecondsOrZero = Field(
+        default=0.05, description="Plans are this far apart unless streams come or go."
+    )
     report_period_s: Seconds = 0.1
 
     @property

@@ -1,0 +1,285 @@
+"""The Andes scheduler as a vLLM plugin: the only file here that knows vLLM.
+
+Everything private of vLLM that Andes relies on is used in this file and pinned by
+`tests/scheduler/test_vllm_contract.py`. vLLM's own loop is never copied: Andes decides
+before `super().schedule()`, and reads what came of it after.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from vllm.logger import init_logger
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.interface import PauseState
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.request_queue import FCFSRequestQueue, SchedulingPolicy
+from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.request import Request, RequestStatus
+
+from qoe import Expectation, ExpectationError, parse_expectation
+from scheduler.live_streams import LiveStreams
+from scheduler.outlook import EngineState, take_snapshot
+from scheduler.policy import plan, under_pressure
+from scheduler.reporting import Reporter
+from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
+from scheduler.snapshot import Plan
+from scheduler.step_time import StepTimeModel
+
+logger = init_logger(__name__)
+
+# A clock that jumped must not make a stream an hour late.
+MAX_QUEUED_S = 600.0
+
+# Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
+# grammar, a transfer or a client, and are vLLM's business.
+_WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
+
+
+class AndesScheduler(AsyncScheduler):
+    """vLLM's scheduler with Andes deciding who holds KV memory.
+
+    Under light load, and whenever Andes fails, a step is exactly a vLLM step. Settings come
+    from the environment (`scheduler.settings`); `policy: fcfs` measures and never decides.
+
+    Attributes:
+        now_s: Monotonic clock; replaced in virtual time.
+        wall_s: Clock of `Request.arrival_time`; replaced in virtual time.
+    """
+
+    now_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = SchedulerSettings.from_environment()
+        self.streams = LiveStreams()
+        self.step_time = StepTimeModel()
+        self.plan_failures_total = 0
+        self.plan_s = 0.0
+        self._reporter = Reporter(os.environ.get(REPORT_ENDPOINT_ENV), self.settings)
+        self._plans = (
+            self.settings.policy == "andes" and self.policy == SchedulingPolicy.FCFS
+        )
+        # The last this many of `waiting` were held back by the last plan.
+        self._num_held = 0
+        self._seen_state: tuple[int, ...] = ()
+        self._planned_at_s = -np.inf
+        self._last_output_at_s: float | None = None
+
+    # ---- before and after a step ---------------------------------------------------------
+
+    def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
+        held = FCFSRequestQueue()
+        if self._plans and self._pause_state == PauseState.UNPAUSED:
+            started_s = time.perf_counter()
+            with self._never_stops_the_engine("planning"):
+                held = self._hold_back()
+            self.plan_s = time.perf_counter() - started_s
+        try:
+            output = super().schedule(throttle_prefills)
+        finally:
+            self._num_held = len(held)
+            self.waiting.extend(held)
+        with self._never_stops_the_engine("tracking admissions"):
+            self._track_admissions(output)
+        return output
+
+    def _hold_back(self) -> FCFSRequestQueue:
+        """Leave in `waiting` only what may be admitted now; return the rest.
+
+        Raises whatever planning raises, with every request back in `waiting`.
+        """
+        now_s = self.now_s()
+        if not self._plan_is_due(now_s):
+            return self._hold_same()
+        self._planned_at_s = now_s
+        self._take_back_skipped()
+        engine = self._engine_state(now_s)
+        snapshot = take_snapshot(engine, self.streams, self.step_time, self.settings)
+        is_tight = engine.free_blocks < len(self.running)
+        if not (under_pressure(snapshot) or is_tight):
+            return FCFSRequestQueue()
+        return self._apply(plan(snapshot, self.settings))
+
+    def _plan_is_due(self, now_s: float) -> bool:
+        """Whether streams came or went, or time has moved the forecasts on.
+
+        Between plans the same streams stay on offer and the same ones stay held.
+        """
+        streams = self.streams
+        state = (
+            streams.accepted_total,
+            streams.finished_total,
+            streams.preemptions_total,
+            len(self.skipped_waiting),
+        )
+        due = (
+            state != self._seen_state
+            or now_s - self._planned_at_s >= self.settings.replan_period_s
+            or not self.running
+        )
+        self._seen_state = state
+        return due
+
+    def _take_back_skipped(self) -> None:
+        """vLLM serves `skipped_waiting` first; what waits for memory only must compete."""
+        free = [r for r in self.skipped_waiting if r.status in _WAITS_FOR_MEMORY]
+        if free:
+            self.skipped_waiting.remove_requests(free)
+            self.waiting.extendleft(reversed(free))
+
+    def _engine_state(self, now_s: float) -> EngineState:
+        pool = self.kv_cache_manager.block_pool
+        running = self.streams.slots([r.request_id for r in self.running])
+        waiting = self.streams.slots([r.request_id for r in self.waiting])
+        return EngineState(
+            now_s=now_s,
+            running=running,
+            waiting=waiting,
+            can_free=self._can_free(),
+            # Block 0 is vLLM's null block.
+            total_blocks=pool.num_gpu_blocks - 1,
+            free_blocks=pool.get_num_free_blocks(),
+            block_size_tokens=self.block_size,
+            max_running=self.max_num_running_reqs,
+        )
+
+    def _can_free(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which running streams give their blocks back at once when preempted.
+
+        With a KV connector and async scheduling, vLLM 0.29 keeps the blocks of a stream
+        that is still in flight (vLLM issue 49674).
+        """
+        if not self.defer_block_free:
+            return np.ones(len(self.running), dtype=np.bool_)
+        done = self.processed_step_seq
+        return np.array([r.last_sched_seq <= done for r in self.running], dtype=np.bool_)
+
+    def _hold_same(self) -> FCFSRequestQueue:
+        held = [self.waiting.pop() for _ in range(self._num_held)]
+        return FCFSRequestQueue(reversed(held))
+
+    def _apply(self, decided: Plan) -> FCFSRequestQueue:
+        """Preempt, order `running`, leave the offered in `waiting`, return the held."""
+        waiting = list(self.waiting)
+        victims = [self.running[i] for i in decided.preempt]
+        kept = [self.running[i] for i in decided.keep]
+        offered = [waiting[i] for i in decided.admit]
+        if len(kept) + len(victims) != len(self.running):
+            raise ValueError("a plan must keep or preempt every running stream")
+        self.running = kept
+        timestamp_s = time.monotonic()
+        for victim in victims:
+            self._preempt_request(
+                victim, timestamp_s, drop_stale_output=self.requires_kv_delivery
+            )
+        chosen = set(offered)
+        held = FCFSRequestQueue(r for r in self.waiting if r not in chosen)
+        self.waiting = FCFSRequestQueue(offered)
+        return held
+
+    # ---- what came of it -----------------------------------------------------------------
+
+    def add_request(self, request: Request) -> None:
+        super().add_request(request)
+        with self._never_stops_the_engine("tracking a new stream"):
+            queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
+            self.streams.add(
+                request.request_id,
+                self._expectation(request),
+                arrived_at_s=self.now_s() - queued_s,
+                prompt_tokens=request.num_prompt_tokens,
+            )
+
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
+    ) -> dict[int, EngineCoreOutputs]:
+        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        with self._never_stops_the_engine("tracking output"):
+            now_s = self.now_s()
+            self.streams.flush(now_s)
+            self._observe_step(scheduler_output, now_s)
+            self._report(now_s)
+        return outputs
+
+    def _update_request_with_output(
+        self, request: Request, new_token_ids: list[int], is_stale: bool = False
+    ) -> tuple[list[int], bool]:
+        tokens, stopped = super()._update_request_with_output(
+            request, new_token_ids, is_stale
+        )
+        with self._never_stops_the_engine("tracking a token"):
+            self.streams.delivered(request.request_id, len(tokens))
+        return tokens, stopped
+
+    def _preempt_request(
+        self, request: Request, timestamp: float, drop_stale_output: bool = False
+    ) -> None:
+        super()._preempt_request(request, timestamp, drop_stale_output)
+        with self._never_stops_the_engine("tracking a preemption"):
+            self.streams.preempted(request.request_id, self.now_s())
+
+    def _free_request(self, request: Request, delay_free_blocks: bool = False) -> Any:
+        freed = super()._free_request(request, delay_free_blocks)
+        with self._never_stops_the_engine("forgetting a stream"):
+            self.streams.remove(request.request_id)
+            if not self.streams:
+                # An abort may be the last thing that happens before the engine sleeps.
+                self._report(self.now_s(), at_once=True)
+        return freed
+
+    def shutdown(self) -> None:
+        self._reporter.close()
+        super().shutdown()
+
+    def _expectation(self, request: Request) -> Expectation:
+        params = request.sampling_params
+        fields = params.extra_args if params is not None else None
+        try:
+            return parse_expectation(fields, self.settings.default_expectation)
+        except ExpectationError:
+            # The server answers 400 before this; an engine used without it must go on.
+            return self.settings.default_expectation
+
+    def _track_admissions(self, output: SchedulerOutput) -> None:
+        admitted = [new.req_id for new in output.scheduled_new_reqs]
+        admitted += output.scheduled_cached_reqs.resumed_req_ids
+        if admitted:
+            self.streams.admitted(admitted, self.now_s())
+
+    def _observe_step(self, output: SchedulerOutput, now_s: float) -> None:
+        num_streams = len(output.num_scheduled_tokens)
+        if num_streams and self._last_output_at_s is not None:
+            prefill_tokens = output.total_num_scheduled_tokens - num_streams
+            self.step_time.observe(now_s - self._last_output_at_s, prefill_tokens)
+        self._last_output_at_s = now_s if self.streams else None
+
+    def _report(self, now_s: float, at_once: bool = False) -> None:
+        if at_once or self._reporter.is_due(now_s):
+            pool = self.kv_cache_manager.block_pool
+            self._reporter.publish(
+                now_s=now_s,
+                streams=self.streams,
+                step_s=self.step_time.step_s if self._last_output_at_s else 0.0,
+                total_blocks=pool.num_gpu_blocks - 1,
+                free_blocks=pool.get_num_free_blocks(),
+                block_size_tokens=self.block_size,
+                plan_failures_total=self.plan_failures_total,
+            )
+
+    @contextmanager
+    def _never_stops_the_engine(self, what: str) -> Iterator[None]:
+        """Count a failure of ours, log the first one, and let the engine go on."""
+        try:
+            yield
+        except Exception:
+            if self.plan_failures_total == 0:
+                logger.exception("Andes failed at %s; these steps are plain vLLM.", what)
+            self.plan_failures_total += 1

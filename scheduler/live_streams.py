@@ -1,0 +1,133 @@
+"""The live streams of one engine: their readers, and what they hold of it. No vLLM here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from qoe import Expectation, StreamTable
+
+Floats = npt.NDArray[np.float64]
+Slots = npt.NDArray[np.intp]
+
+NEVER_S = np.inf
+
+
+class LiveStreams:
+    """Reader state (`readers`) and residency of every stream between its add and remove.
+
+    Deliveries are collected during a step and applied by one vectorised `flush`.
+
+    Invariants:
+        * A request id has a slot from `add` to `remove`; both are idempotent.
+        * `resident_since_s` is `NEVER_S` while a stream holds no KV memory.
+        * Totals only grow.
+    """
+
+    _COLUMNS = ("prompt_tokens", "resident_since_s", "idle_since_s", "preemptions")
+
+    prompt_tokens: Floats
+    resident_since_s: Floats
+    idle_since_s: Floats
+    preemptions: Floats
+
+    def __init__(self) -> None:
+        self.readers = StreamTable()
+        self._slot_of: dict[str, int] = {}
+        self._pending: dict[int, int] = {}
+        for name in self._COLUMNS:
+            setattr(self, name, np.zeros(self.readers.capacity))
+        self.accepted_total = 0
+        self.finished_total = 0
+        self.preemptions_total = 0
+        self.tokens_total = 0
+        self._finished_tokens = 0
+
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._slot_of
+
+    def add(
+        self,
+        request_id: str,
+        expectation: Expectation,
+        arrived_at_s: float,
+        prompt_tokens: int,
+    ) -> None:
+        if request_id in self._slot_of:
+            return
+        slot = self.readers.add(expectation, arrived_at_s)
+        self._fit_columns()
+        self.prompt_tokens[slot] = prompt_tokens
+        self.resident_since_s[slot] = NEVER_S
+        self.idle_since_s[slot] = arrived_at_s
+        self.preemptions[slot] = 0
+        self._slot_of[request_id] = slot
+        self.accepted_total += 1
+
+    def delivered(self, request_id: str, tokens: int) -> None:
+        """Note tokens of this step; they count from the next `flush`."""
+        slot = self._slot_of[request_id]
+        self._pending[slot] = self._pending.get(slot, 0) + tokens
+
+    def flush(self, now_s: float) -> None:
+        """Apply the deliveries noted since the last flush, all at `now_s`."""
+        if not self._pending:
+            return
+        slots = np.fromiter(self._pending.keys(), dtype=np.intp, count=len(self._pending))
+        tokens = np.fromiter(self._pending.values(), dtype=np.float64, count=slots.size)
+        self._pending.clear()
+        self.tokens_total += int(tokens.sum())
+        self.readers.deliver(slots, tokens, now_s)
+
+    def admitted(self, request_ids: Iterable[str], now_s: float) -> None:
+        """These streams got KV memory."""
+        for request_id in request_ids:
+            self.resident_since_s[self._slot_of[request_id]] = now_s
+
+    def preempted(self, request_id: str, now_s: float) -> None:
+        """This stream lost its KV memory."""
+        slot = self._slot_of[request_id]
+        self.resident_since_s[slot] = NEVER_S
+        self.idle_since_s[slot] = now_s
+        self.preemptions[slot] += 1
+        self.preemptions_total += 1
+
+    def remove(self, request_id: str) -> None:
+        slot = self._slot_of.pop(request_id, None)
+        if slot is None:
+            return
+        last_tokens = self._pending.pop(slot, 0)
+        self.tokens_total += last_tokens
+        self._finished_tokens += int(self.readers.delivered_tokens[slot]) + last_tokens
+        self.finished_total += 1
+        self.readers.remove(slot)
+
+    def slots(self, request_ids: Iterable[str]) -> Slots:
+        """Slots of these streams, in order; raises KeyError for one that is not live."""
+        slot_of = self._slot_of
+        return np.array([slot_of[request_id] for request_id in request_ids], dtype=np.intp)
+
+    def all_slots(self) -> Slots:
+        return np.fromiter(self._slot_of.values(), dtype=np.intp, count=len(self._slot_of))
+
+    def context_tokens(self, slots: Slots) -> Floats:
+        """Tokens whose KV these streams need: the prompt and what was generated."""
+        context: Floats = self.prompt_tokens[slots] + self.readers.delivered_tokens[slots]
+        return context
+
+    @property
+    def mean_output_tokens(self) -> float:
+        """Mean length of the finished streams; 0 before the first."""
+        return self._finished_tokens / self.finished_total if self.finished_total else 0.0
+
+    def _fit_columns(self) -> None:
+        missing = self.readers.capacity - self.prompt_tokens.size
+        if missing:
+            for name in self._COLUMNS:
+                column = getattr(self, name)
+                setattr(self, name, np.concatenate([column, np.zeros(missing)]))
