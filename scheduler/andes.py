@@ -72,6 +72,8 @@ class AndesScheduler(AsyncScheduler):
         self._seen_state: tuple[int, ...] = ()
         self._planned_at_s = -np.inf
         self._last_output_at_s: float | None = None
+        with self._never_stops_the_engine("announcing the engine"):
+            self._report(self.now_s(), at_once=True)
 
     # ---- before and after a step ---------------------------------------------------------
 

@@ -53,7 +53,9 @@ class Reporter:
                 kv_blocks_total=total_blocks,
                 kv_blocks_used=total_blocks - free_blocks,
                 block_size_tokens=block_size_tokens,
-                kv_blocks_preemptible=_preemptible(streams, running, now_s, block_size_tokens),
+                kv_blocks_preemptible=_preemptible(
+                    streams, running, now_s, block_size_tokens
+                ),
                 demand_tokens=int(streams.context_tokens(slots).sum()),
                 running=running.size,
                 waiting=slots.size - running.size,

@@ -31,12 +31,18 @@ class SchedulerSettings(BaseModel):
     )
     default_ttft_s: float = Field(default=1.0, ge=TTFT_RANGE_S[0], le=TTFT_RANGE_S[1])
     default_tds: float = Field(default=4.8, ge=TDS_RANGE[0], le=TDS_RANGE[1])
-    horizon_s: Seconds = Field(default=10.0, description="How far QoE is forecast.")
+    horizon_s: Seconds = Field(default=5.0, description="How far QoE is forecast.")
     min_residency_s: SecondsOrZero = Field(
         default=1.0, description="How long an admitted stream keeps its KV memory."
     )
     min_victim_slack_s: SecondsOrZero = Field(
         default=2.0, description="Buffered reading time that makes a stream a victim."
+    )
+    urgency_s: SecondsOrZero = Field(
+        default=0.5, description="Slack at which a waiting stream may displace another."
+    )
+    max_late_s: Seconds = Field(
+        default=10.0, description="A reader kept longer than this is served first."
     )
     max_preemptions: int = Field(
         default=2, ge=0, le=1000, description="Preemptions of one stream by this policy."

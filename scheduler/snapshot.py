@@ -24,6 +24,8 @@ class Snapshot:
         slack_s: Seconds until its reader notices that nothing comes; negative once late.
         blocks: KV blocks the stream needs through its minimum residency.
         blocks_held: KV blocks it holds now; 0 for waiting streams.
+        is_urgent: Its reader notices soon unless it is served; others can wait for room.
+        is_overdue: Waiting, and late beyond what the settings allow anyone.
         resume_s: Engine seconds to rebuild its KV memory once it has been given up.
         may_preempt: Running streams the engine can give up now: resident long enough,
             not preempted too often, blocks that free at once.
@@ -35,6 +37,8 @@ class Snapshot:
     num_running: int
     gain: Floats
     slack_s: Floats
+    is_urgent: Bools
+    is_overdue: Bools
     blocks: Ints
     blocks_held: Ints
     resume_s: Floats

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class StepTimeModel:
-    """Least squares with forgetting for `step_s = base_s + prefill tokens · per_token_s`.
+    """Least squares with forgetting: `step_s = base_s + prefill_tokens · per_token_s`.
 
-    The decode batch changes slowly, so its cost sits in the base; prefill comes and goes from
-    one step to the next, so its cost can be told apart.
+    The decode batch changes slowly, so its cost sits in the base; prefill comes and goes
+    from one step to the next, so its cost can be told apart.
 
     Args:
         forgetting: Weight of the past at each step; 0.98 remembers about 50 steps.

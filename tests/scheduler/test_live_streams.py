@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from qoe import Expectation
+from scheduler.live_streams import NEVER_S, LiveStreams
+
+READER = Expectation(1.0, 5.0)
+
+
+def streams_with(*request_ids: str) -> LiveStreams:
+    streams = LiveStreams()
+    for request_id in request_ids:
+        streams.add(request_id, READER, arrived_at_s=0.0, prompt_tokens=100)
+    return streams
+
+
+def test_deliveries_of_a_step_count_together_after_the_flush() -> None:
+    streams = streams_with("a", "b")
+    streams.delivered("a", 1)
+    streams.delivered("a", 2)
+    streams.delivered("b", 1)
+    assert streams.tokens_total == 0
+    streams.flush(now_s=0.5)
+    assert streams.context_tokens(streams.slots(["a", "b"])).tolist() == [103.0, 101.0]
+    assert streams.tokens_total == 4
+
+
+def test_a_preempted_stream_keeps_its_reader_and_its_count() -> None:
+    streams = streams_with("a")
+    slot = streams.slots(["a"])
+    streams.admitted(["a"], now_s=1.0)
+    streams.delivered("a", 10)
+    streams.flush(now_s=1.0)
+    streams.preempted("a", now_s=2.0)
+    assert streams.resident_since_s[slot] == NEVER_S
+    assert streams.preemptions[slot] == 1
+    assert streams.readers.delivered_tokens[slot] == 10
+    assert streams.readers.slack_s(slot, 2.0)[0] == pytest.approx(1.0)
+
+
+def test_tokens_of_a_stream_that_ends_within_the_step_are_not_lost() -> None:
+    streams = streams_with("a")
+    streams.delivered("a", 7)
+    streams.remove("a")
+    streams.flush(now_s=1.0)
+    assert streams.tokens_total == 7
+    assert streams.mean_output_tokens == 7
+    assert not len(streams)
+
+
+def test_adding_or_removing_twice_changes_nothing() -> None:
+    streams = streams_with("a", "a")
+    assert streams.accepted_total == 1
+    streams.remove("a")
+    streams.remove("a")
+    assert streams.finished_total == 1
+
+
+def test_a_reused_slot_starts_clean_and_columns_grow_with_the_readers() -> None:
+    streams = streams_with("old")
+    streams.preempted("old", 1.0)
+    streams.remove("old")
+    for number in range(1000):
+        streams.add(str(number), READER, 0.0, prompt_tokens=number)
+    slots = streams.slots(str(number) for number in range(1000))
+    assert streams.preemptions[slots].sum() == 0
+    assert np.array_equal(streams.prompt_tokens[slots], np.arange(1000))

@@ -1,0 +1,48 @@
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.packing import pack
+
+weights_of = st.lists(st.integers(1, 20), max_size=12).map(lambda w: np.array(w, dtype=int))
+
+
+@given(weights_of, st.integers(-5, 80), st.integers(0, 12), st.randoms())
+def test_what_is_taken_fits_and_nothing_more_would(weights, capacity, seats, rng) -> None:
+    order = np.array(rng.sample(range(weights.size), weights.size), dtype=int)
+    taken = pack(order, weights, capacity, seats)
+    left = capacity - weights[taken].sum()
+    assert taken.sum() <= seats
+    assert not taken.any() or left >= 0
+    if taken.sum() < seats:
+        assert (weights[~taken] > left).all()
+
+
+@given(weights_of, st.integers(0, 80))
+def test_a_misfit_is_skipped_and_never_costs_a_better_one(weights, capacity) -> None:
+    taken = pack(np.arange(weights.size), weights, capacity, 99)
+    left, expected = capacity, []
+    for i, weight in enumerate(weights):
+        if weight <= left:
+            left -= weight
+            expected.append(i)
+    assert np.flatnonzero(taken).tolist() == expected
+
+
+def test_greedy_by_density_is_close_to_the_best_packing() -> None:
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(200):
+        values, weights = rng.random(8), rng.integers(1, 12, 8)
+        taken = pack(np.argsort(-values / weights), weights, 25, 8)
+        best = max(
+            values[list(subset)].sum()
+            for size in range(9)
+            for subset in itertools.combinations(range(8), size)
+            if weights[list(subset)].sum() <= 25
+        )
+        ratios.append(values[taken].sum() / best)
+    assert np.mean(ratios) > 0.95
+    assert min(ratios) > 0.5

