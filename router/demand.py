@@ -1,0 +1,82 @@
+"""How much KV memory a request will want, guessed from its body without a tokenizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
+
+DEFAULT_PROMPT_TOKENS = 256
+DEFAULT_OUTPUT_TOKENS = 256
+DEFAULT_CHARS_PER_TOKEN = 4.0
+
+
+def estimate_demand_tokens(
+    body: object,
+    *,
+    mean_output_tokens: float = 0.0,
+    chars_per_token: float = DEFAULT_CHARS_PER_TOKEN,
+) -> int:
+    """Mean KV tokens over the life of a request: its prompt and half of its output.
+
+    Args:
+        body: A chat or completion request, as a mapping or an object with attributes.
+            Anything else counts as a request of the default size; nothing raises, and
+            nothing of the body is changed or used up.
+        mean_output_tokens: Mean length of finished streams; 0 when unknown.
+        chars_per_token: To tell tokens from text.
+    """
+    try:
+        prompt_tokens, streams = _prompt_size(body, chars_per_token)
+        output_tokens = _expected_output_tokens(body, mean_output_tokens)
+        return math.ceil(prompt_tokens + streams * output_tokens / 2)
+    # A body is whatever a client sent; its size is only ever a guess.
+    except Exception:
+        return DEFAULT_PROMPT_TOKENS + DEFAULT_OUTPUT_TOKENS // 2
+
+
+def _prompt_size(body: object, chars_per_token: float) -> tuple[float, int]:
+    """Tokens of the prompt or prompts, and how many there are."""
+    messages = _field(body, "messages")
+    if _is_list(messages):
+        return sum(_chars(_field(m, "content")) for m in messages) / chars_per_token, 1
+    prompt = _field(body, "prompt")
+    if _is_list(prompt) and prompt and not isinstance(prompt[0], int):
+        return sum(_prompt_tokens(p, chars_per_token) for p in prompt), len(prompt)
+    return _prompt_tokens(prompt, chars_per_token), 1
+
+
+def _prompt_tokens(prompt: object, chars_per_token: float) -> float:
+    if isinstance(prompt, str):
+        return len(prompt) / chars_per_token
+    return len(prompt) if _is_list(prompt) else DEFAULT_PROMPT_TOKENS
+
+
+def _chars(content: object) -> int:
+    """Characters of a message's content: a string, or a list of parts with a `text`."""
+    if not _is_list(content):
+        return _len(content)
+    return sum(_len(p if isinstance(p, str) else _field(p, "text")) for p in content)
+
+
+def _expected_output_tokens(body: object, mean_output_tokens: float) -> float:
+    is_known = 0 < mean_output_tokens < math.inf
+    expected = mean_output_tokens if is_known else DEFAULT_OUTPUT_TOKENS
+    given = [_field(body, "max_completion_tokens"), _field(body, "max_tokens")]
+    return min([expected, *(n for n in given if type(n) is int and n > 0)])
+
+
+def _field(body: object, name: str) -> object:
+    # Not getattr: on a pydantic request that warns of each field that is deprecated.
+    fields = body if isinstance(body, Mapping) else getattr(body, "__dict__", {})
+    return fields.get(name)
+
+
+def _len(text: object) -> int:
+    return len(text) if isinstance(text, str) else 0
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    # Not any iterable: pydantic leaves one-shot iterators in a chat request, and reading
+    # one here would empty it for the engine.
+    return isinstance(value, (list, tuple))

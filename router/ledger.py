@@ -1,0 +1,217 @@
+"""What was sent to each replica and is not yet visible in its report."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Replica = Hashable
+
+
+class Unseen(NamedTuple):
+    """What a replica has been sent and its report does not show yet."""
+
+    demand_tokens: int
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    replica: Replica
+    request_id: str
+    demand_tokens: int
+    reserved_at_s: float
+    attempt: Hashable
+
+
+@dataclass(slots=True)
+class _Account:
+    """One replica: its reservations, oldest first, and what its report last said."""
+
+    reservations: OrderedDict[str, _Reservation] = field(default_factory=OrderedDict)
+    demand_tokens: int = 0
+    epoch: str | None = None
+    accepted_total: int = 0
+
+
+class _Superseded(NamedTuple):
+    attempts: int
+    since_s: float
+
+
+class Ledger:
+    """Reservations of streams on replicas, each held until somebody answers for it.
+
+    A report is up to a second old when it is read; without this, every stream of that
+    second would go to the same replica. Released by whichever comes first: the engine
+    accepted it, Serve completed it, its replica died or started again, or `ttl_s` passed
+    (in direct streaming Serve calls nobody back, and a cancelled stream may never arrive).
+
+    Engines count what they accept and do not name it, so k newly accepted streams release
+    the k oldest reservations of that replica. Streams of other routers are among the k:
+    several routers release early, never late.
+
+    Invariants:
+        One per request: a new reservation of a request replaces its earlier one.
+        One per attempt: the `completed` of a superseded attempt, which Serve delivers
+            after its retry has reserved, releases nothing.
+        Sums agree: `unseen` of a replica is the sum over its reservations, never negative.
+        Drains: `ttl_s` after the last call everything is zero.
+        Bounded: memory is that of the replicas retained and the requests of `ttl_s`.
+        No await: every method is synchronous, for one event loop.
+    """
+
+    def __init__(
+        self, *, ttl_s: float = 10.0, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ttl_s = ttl_s
+        self._now_s = now_s
+        self._accounts: dict[Replica, _Account] = {}
+        # Both in the order of their times, so that the old ones are in front.
+        self._reservations: OrderedDict[str, _Reservation] = OrderedDict()
+        self._superseded: OrderedDict[tuple[Replica, str], _Superseded] = OrderedDict()
+
+    def __len__(self) -> int:
+        self._expire()
+        return len(self._reservations)
+
+    def unseen(self, replica: Replica) -> Unseen:
+        """What `replica` was sent and has not answered for."""
+        self._expire()
+        account = self._accounts.get(replica)
+        if account is None:
+            return Unseen(0, 0)
+        return Unseen(account.demand_tokens, len(account.reservations))
+
+    def reserve(
+        self,
+        replica: Replica,
+        request_id: str,
+        demand_tokens: int,
+        attempt: Hashable = None,
+    ) -> None:
+        """Book a stream on the replica chosen for it.
+
+        Args:
+            replica: Where it is about to go.
+            request_id: Serve's internal id: the same for all attempts of a request.
+            demand_tokens: KV tokens it is expected to need.
+            attempt: What tells an attempt from its retry. An attempt may reserve many
+                times before it is sent; each attempt sent ends in one `completed`.
+        """
+        self._expire()
+        earlier = self._reservations.get(request_id)
+        if earlier is not None:
+            self._release(earlier)
+            if earlier.attempt != attempt:
+                self._expect_completed(earlier.replica, request_id)
+        self._add(
+            _Reservation(replica, request_id, max(0, demand_tokens), self._now_s(), attempt)
+        )
+
+    def move(self, request_id: str, replica: Replica, attempt: Hashable = None) -> None:
+        """Serve sent this attempt to `replica`, whatever was chosen."""
+        entry = self._reservations.get(request_id)
+        if entry is None or entry.attempt != attempt or entry.replica == replica:
+            return
+        self._close(entry)
+        moved = _Reservation(
+            replica, request_id, entry.demand_tokens, entry.reserved_at_s, attempt
+        )
+        self._reservations[request_id] = moved  # Keeps its place: its time is the same.
+        self._open(moved)
+
+    def cancel(self, request_id: str, attempt: Hashable = None) -> None:
+        """This attempt was given up before it was sent anywhere."""
+        entry = self._reservations.get(request_id)
+        if entry is not None and entry.attempt == attempt:
+            self._release(entry)
+
+    def completed(self, replica: Replica, request_id: str) -> None:
+        """An attempt of the request ended on `replica`: finished, failed or rejected."""
+        if self._was_superseded(replica, request_id):
+            return
+        entry = self._reservations.get(request_id)
+        if entry is not None and entry.replica == replica:
+            self._release(entry)
+
+    def observe(self, replica: Replica, epoch: str, accepted_total: int) -> None:
+        """A report of `replica` says that its engine has accepted so many streams.
+
+        Of the first report ever seen all are new: if they were not sent by us, then what
+        we sent since the router started is released a report too early.
+        """
+        account = self._accounts.setdefault(replica, _Account())
+        if account.epoch not in (None, epoch):
+            self.drop(replica)
+            account = self._accounts.setdefault(replica, _Account())
+            account.accepted_total = accepted_total
+        account.epoch = epoch
+        newly_accepted = accepted_total - account.accepted_total
+        account.accepted_total = max(account.accepted_total, accepted_total)
+        for _ in range(min(newly_accepted, len(account.reservations))):
+            self._release(next(iter(account.reservations.values())))
+
+    def drop(self, replica: Replica) -> None:
+        """`replica` is gone, and with it all that it was sent."""
+        account = self._accounts.pop(replica, None)
+        if account is not None:
+            for request_id in account.reservations:
+                del self._reservations[request_id]
+
+    def retain(self, replicas: Collection[Replica]) -> None:
+        """Drop every replica that is not one of `replicas`."""
+        for replica in [r for r in self._accounts if r not in replicas]:
+            self.drop(replica)
+
+    def _add(self, entry: _Reservation) -> None:
+        self._reservations[entry.request_id] = entry
+        self._open(entry)
+
+    def _release(self, entry: _Reservation) -> None:
+        del self._reservations[entry.request_id]
+        self._close(entry)
+
+    def _open(self, entry: _Reservation) -> None:
+        account = self._accounts.setdefault(entry.replica, _Account())
+        account.reservations[entry.request_id] = entry
+        account.demand_tokens += entry.demand_tokens
+
+    def _close(self, entry: _Reservation) -> None:
+        account = self._accounts[entry.replica]
+        del account.reservations[entry.request_id]
+        account.demand_tokens -= entry.demand_tokens
+
+    def _expect_completed(self, replica: Replica, request_id: str) -> None:
+        key = (replica, request_id)
+        earlier = self._superseded.pop(key, None)
+        attempts = 1 if earlier is None else earlier.attempts + 1
+        self._superseded[key] = _Superseded(attempts, self._now_s())
+
+    def _was_superseded(self, replica: Replica, request_id: str) -> bool:
+        self._expire()
+        key = (replica, request_id)
+        expected = self._superseded.get(key)
+        if expected is None:
+            return False
+        if expected.attempts == 1:
+            del self._superseded[key]
+        else:
+            self._superseded[key] = expected._replace(attempts=expected.attempts - 1)
+        return True
+
+    def _expire(self) -> None:
+        oldest_s = self._now_s() - self._ttl_s
+        while self._reservations:
+            entry = next(iter(self._reservations.values()))
+            if entry.reserved_at_s > oldest_s:
+                break
+            self._release(entry)
+        while self._superseded:
+            key, expected = next(iter(self._superseded.items()))
+            if expected.since_s > oldest_s:
+                break
+            del self._superseded[key]

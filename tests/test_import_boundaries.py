@@ -1,0 +1,49 @@
+"""The rooms and arrows of the design: what each folder may import, read off its source."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+ROOMS = {
+    "qoe": {"qoe", "numpy"},
+    "telemetry": {"telemetry", "qoe", "zmq"},
+    "scheduler": {"scheduler", "qoe", "telemetry"},
+    "router": {"router", "qoe", "telemetry"},
+}
+# One adapter file per framework; all the rest runs in a unit test without either.
+ADAPTERS = {"scheduler/andes.py": {"vllm"}, "router/request_router.py": {"ray"}}
+EVERYWHERE_BUT_QOE = {"numpy", "msgspec", "pydantic"}
+ABOVE_DEPLOYMENTS = {"bench", "tests"}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports, also under TYPE_CHECKING or in functions."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "" if node.level == 0 else path.parent.name)
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_is_below_it(room: str) -> None:
+    common = set() if room == "qoe" else EVERYWHERE_BUT_QOE
+    for path in (REPO / room).rglob("*.py"):
+        adapts = ADAPTERS.get(path.relative_to(REPO).as_posix(), set())
+        extra = imported(path) - ROOMS[room] - common - adapts
+        assert not extra, f"{path.relative_to(REPO)} imports {sorted(extra)}"
+
+
+def test_deployments_import_no_evidence() -> None:
+    for path in (REPO / "deployments").rglob("*.py"):
+        assert not imported(path) & ABOVE_DEPLOYMENTS, path.relative_to(REPO)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_is_where_it_is_said_to_be(adapter: str) -> None:
+    assert imported(REPO / adapter) >= ADAPTERS[adapter]
