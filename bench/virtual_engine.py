@@ -7,6 +7,7 @@ vLLM's own.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from vllm.engine.arg_utils import EngineArgs
 from vllm.sampling_params import SamplingParams
 from vllm.utils.hashing import sha256
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import FinishReason
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
@@ -65,6 +67,7 @@ class VirtualEngine:
         now_s: Virtual time, seconds since the engine was made.
         delivered_at_s: Delivery times of every stream's tokens, absolute, by request id.
         scheduler: The scheduler under test.
+        scheduler_s: Real seconds the scheduler took in the last step.
     """
 
     def __init__(
@@ -76,17 +79,18 @@ class VirtualEngine:
         max_num_seqs: int = 256,
         max_num_batched_tokens: int = 2048,
         cost: StepCost | None = None,
+        scheduler_cls: type[AsyncScheduler] = AndesScheduler,
     ) -> None:
         self.now_s = 0.0
         self.cost = cost or StepCost()
         self.delivered_at_s: dict[str, list[float]] = {}
-        self._prefilled: set[str] = set()
+        self.scheduler_s = 0.0
         config = _engine_config(max_num_seqs, max_num_batched_tokens)
         config.cache_config.num_gpu_blocks = num_blocks
         config.cache_config.block_size = block_size_tokens
         self._hasher = _block_hasher(block_size_tokens)
         with _environment(SETTINGS_ENV, settings.model_dump_json()):
-            self.scheduler = AndesScheduler(
+            self.scheduler: Any = scheduler_cls(
                 vllm_config=config,
                 kv_cache_config=_kv_cache_config(num_blocks, block_size_tokens),
                 structured_output_manager=StructuredOutputManager(config),
@@ -120,8 +124,13 @@ class VirtualEngine:
         )
 
     def step(self) -> SchedulerOutput:
-        """One scheduler step, its virtual time, and its tokens."""
-        output = self.scheduler.schedule()
+        """One scheduler step, its virtual time, and its tokens.
+
+        `scheduler_s` is then the real time the scheduler took for both of its halves.
+        """
+        started_s = time.perf_counter()
+        output: SchedulerOutput = self.scheduler.schedule()
+        self.scheduler_s = time.perf_counter() - started_s
         request_ids = list(output.num_scheduled_tokens)
         requests = self.scheduler.requests
         sampled = [[] if requests[r].is_prefill_chunk else [7] for r in request_ids]
@@ -133,7 +142,10 @@ class VirtualEngine:
             req_id_to_index={r: i for i, r in enumerate(request_ids)},
             sampled_token_ids=sampled,
         )
-        self._record(self.scheduler.update_from_output(output, result))
+        started_s = time.perf_counter()
+        outputs = self.scheduler.update_from_output(output, result)
+        self.scheduler_s += time.perf_counter() - started_s
+        self._record(outputs)
         return output
 
     def run(self, arrivals: Iterable[Arrival], max_steps: int = 10_000_000) -> None:
@@ -159,8 +171,8 @@ class VirtualEngine:
                     raise RuntimeError(f"request {output.request_id} failed in the engine")
 
     def _set_clock(self) -> None:
-        self.scheduler.now_s = lambda: self.now_s  # type: ignore[method-assign]
-        self.scheduler.wall_s = lambda: self.now_s  # type: ignore[method-assign]
+        self.scheduler.now_s = lambda: self.now_s
+        self.scheduler.wall_s = lambda: self.now_s
 
 
 @contextmanager

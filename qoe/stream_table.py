@@ -1,8 +1,8 @@
-"""Every live stream of one engine as numpy arrays, with QoE forecasts in closed form.
+"""Every live stream of one engine as numpy arrays.
 
 For a stream with pace r and n delivered tokens the reader is busy until e, and has digested
 A(t) = n − r·(e − t)⁺ tokens at time t. Both areas of the score follow from (n, e) alone, so
-a step costs one vectorised update and a forecast costs no simulation.
+a step costs one vectorised update and a forecast (`qoe.forecast`) costs no simulation.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qoe.expectation import Expectation
+from qoe.forecast import Floats, Forecast, score
 
-Floats = npt.NDArray[np.float64]
 Slots = npt.NDArray[np.intp]
 
 
@@ -101,54 +101,19 @@ class StreamTable:
 
     def qoe(self, slots: Slots, now_s: float) -> Floats:
         """Area QoE up to `now_s` of streams that have more to say, shape (n,)."""
-        return self._score(slots, self._area_until(slots, now_s), now_s)
+        return score(self._area_until(slots, now_s), self._expected_area(slots, now_s))
 
-    def forecast_waiting(self, slots: Slots, now_s: float, horizon_s: float) -> Floats:
-        """Area QoE at `now_s + horizon_s` if nothing is delivered until then."""
-        return self.qoe(slots, now_s + horizon_s)
-
-    def forecast_served(
-        self,
-        slots: Slots,
-        now_s: float,
-        horizon_s: float,
-        start_delay_s: Floats,
-        tokens_per_s: float,
-    ) -> Floats:
-        """Area QoE at `now_s + horizon_s` if tokens come at a steady rate.
-
-        Args:
-            slots: Streams, shape (n,).
-            now_s: Time of the forecast.
-            horizon_s: How far ahead, > 0.
-            start_delay_s: Seconds until the first of the new tokens, shape (n,).
-            tokens_per_s: Rate from then on, > 0. Exact at or above the reader's pace; below
-                it, right to within one token's area.
-        """
+    def forecast(self, slots: Slots, now_s: float, horizon_s: float) -> Forecast:
+        """What becomes of these streams within `horizon_s`, > 0."""
         end_s = now_s + horizon_s
-        tds = self.tds[slots]
-        buffered_until_s = np.maximum(self.read_until_s[slots], now_s)
-        first_s = now_s + start_delay_s
-        reading_s = np.maximum(buffered_until_s, first_s)
-        # Above the pace the buffer never runs dry again. Below it, the buffer lasts until
-        # `dry_s`, and then the reader follows the engine.
-        pace_gap = np.maximum(tds / tokens_per_s - 1.0, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            dry_s = reading_s + (reading_s - first_s) / pace_gap
-        dry_s = np.where(pace_gap > 0.0, np.minimum(dry_s, end_s), end_s)
-        at_pace_s = np.clip(dry_s - reading_s, 0.0, None)
-        starved_s = np.clip(end_s - np.maximum(dry_s, reading_s), 0.0, None)
-        fresh_s = np.clip(end_s - reading_s, 0.0, None)
-        rate = np.minimum(tokens_per_s, tds)
-        area = (
-            self._area_until(slots, end_s)
-            + tds * at_pace_s * (fresh_s - at_pace_s / 2.0)
-            + rate * starved_s**2 / 2.0
-            # A token is read faster than the next one comes: the staircase runs this much
-            # above the straight line of the mean rate.
-            + (1.0 - rate / tds) / 2.0 * starved_s
+        return Forecast(
+            now_s=now_s,
+            end_s=end_s,
+            tds=self.tds[slots],
+            buffered_until_s=np.maximum(self.read_until_s[slots], now_s),
+            buffered_area=self._area_until(slots, end_s),
+            expected_area=self._expected_area(slots, end_s),
         )
-        return self._score(slots, area, end_s)
 
     def _area_until(self, slots: Slots, end_s: float) -> Floats:
         """∫ A dt from submission to `end_s`, without further deliveries."""
@@ -162,12 +127,11 @@ class StreamTable:
         )
         return self._area[slots] + digested
 
-    def _score(self, slots: Slots, area: Floats, end_s: float) -> Floats:
+    def _expected_area(self, slots: Slots, end_s: float) -> Floats:
+        """What the reader would have digested by `end_s`, were nobody ever late."""
         late_s = np.maximum(end_s - self.arrived_at_s[slots] - self.ttft_s[slots], 0.0)
-        expected = self.tds[slots] * late_s**2 / 2.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score: Floats = np.where(expected > 0.0, np.minimum(area / expected, 1.0), 1.0)
-        return score
+        expected: Floats = self.tds[slots] * late_s**2 / 2.0
+        return expected
 
     def _grow(self) -> None:
         old = self.capacity

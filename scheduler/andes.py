@@ -53,6 +53,9 @@ class AndesScheduler(AsyncScheduler):
         wall_s: Clock of `Request.arrival_time`; replaced in virtual time.
     """
 
+    running: list[Request]
+    waiting: FCFSRequestQueue
+
     now_s = staticmethod(time.monotonic)
     wall_s = staticmethod(time.time)
 
@@ -203,7 +206,9 @@ class AndesScheduler(AsyncScheduler):
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
     ) -> dict[int, EngineCoreOutputs]:
-        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        outputs: dict[int, EngineCoreOutputs] = super().update_from_output(
+            scheduler_output, model_runner_output
+        )
         with self._never_stops_the_engine("tracking output"):
             now_s = self.now_s()
             self.streams.flush(now_s)

@@ -43,12 +43,13 @@ def take_snapshot(
     slots = np.concatenate([engine.running, engine.waiting])
     num_running = engine.running.size
     is_running = np.arange(slots.size) < num_running
-    now_s, horizon_s, readers = engine.now_s, settings.horizon_s, streams.readers
+    now_s, readers = engine.now_s, streams.readers
     context_tokens = streams.context_tokens(slots)
     resume_s = context_tokens * step_time.prefill_s_per_token
     start_delay_s = step_time.step_s + np.where(is_running, 0.0, resume_s)
     tokens_per_s = 1.0 / step_time.step_s
-    served = readers.forecast_served(slots, now_s, horizon_s, start_delay_s, tokens_per_s)
+    forecast = readers.forecast(slots, now_s, settings.horizon_s)
+    served = forecast.served(start_delay_s, tokens_per_s)
     slack_s = readers.slack_s(slots, now_s)
     resident_s = now_s - streams.resident_since_s[engine.running]
     may_preempt = np.zeros(slots.size, dtype=np.bool_)
@@ -59,12 +60,10 @@ def take_snapshot(
     )
     growth_tokens = min(settings.min_residency_s * tokens_per_s, MAX_GROWTH_TOKENS)
     blocks = _blocks(context_tokens + growth_tokens, engine)
-    a_second_later = readers.forecast_served(
-        slots, now_s, horizon_s, start_delay_s + 1.0, tokens_per_s
-    )
+    a_second_later = forecast.served(start_delay_s + 1.0, tokens_per_s)
     return Snapshot(
         num_running=num_running,
-        gain=served - readers.forecast_waiting(slots, now_s, horizon_s),
+        gain=served - forecast.waiting(),
         slack_s=slack_s,
         blocks=blocks,
         blocks_held=np.where(is_running, _blocks(context_tokens, engine), 0),

@@ -57,7 +57,8 @@ def by_value(snapshot: Snapshot) -> Ints:
     """
     density: Floats = snapshot.gain / np.maximum(snapshot.blocks, 1)
     density[snapshot.is_overdue] = np.inf
-    return np.lexsort((snapshot.slack_s, -density)).astype(np.int64)
+    order: Ints = np.lexsort((snapshot.slack_s, -density))
+    return order
 
 
 class _Room:
@@ -84,6 +85,8 @@ class _Room:
 
     def swap_in(self, urgent: Ints) -> None:
         """Admit the best of `urgent` that are worth more than the victims they need."""
+        if not self._is_victim.any():
+            return
         for stream in urgent[~self.is_admitted[urgent]][:MAX_SWAPS]:
             victims = self._victims_for(int(self.snapshot.blocks[stream]))
             worth = self.snapshot.is_overdue[stream] or (

@@ -45,7 +45,7 @@ def test_waiting_forecast_is_the_simulation_without_deliveries(
     expectation, history, horizon_s
 ) -> None:
     table, delivered, now_s = table_of(expectation, history)
-    forecast = table.forecast_waiting(SLOT, now_s, horizon_s)[0]
+    forecast = table.forecast(SLOT, now_s, horizon_s).waiting()[0]
     assert forecast == pytest.approx(
         simulated_qoe(delivered, now_s + horizon_s, expectation), abs=1e-6
     )
@@ -59,8 +59,8 @@ def test_served_forecast_is_the_simulation_to_a_token(
     end_s = now_s + horizon_s
     coming = np.arange(now_s + delay_s, end_s, 1 / tokens_per_s)
     simulated = simulated_qoe([*delivered, *coming], end_s, expectation)
-    forecast = table.forecast_served(
-        SLOT, now_s, horizon_s, np.array([delay_s]), tokens_per_s
+    forecast = table.forecast(SLOT, now_s, horizon_s).served(
+        np.array([delay_s]), tokens_per_s
     )
     late_s = max(end_s - expectation.ttft_s, 0.0)
     expected_area = expectation.tds * late_s**2 / 2
@@ -76,8 +76,9 @@ def test_service_never_forecasts_worse_than_waiting(
     expectation, history, horizon_s, delay_s
 ) -> None:
     table, _, now_s = table_of(expectation, history)
-    served = table.forecast_served(SLOT, now_s, horizon_s, np.array([delay_s]), 50.0)
-    assert served[0] >= table.forecast_waiting(SLOT, now_s, horizon_s)[0] - 1e-9
+    forecast = table.forecast(SLOT, now_s, horizon_s)
+    served = forecast.served(np.array([delay_s]), 50.0)
+    assert served[0] >= table.forecast(SLOT, now_s, horizon_s).waiting()[0] - 1e-9
 
 
 def test_a_stream_without_a_token_scores_zero_once_its_ttft_has_passed() -> None:

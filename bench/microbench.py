@@ -1,0 +1,139 @@
+"""`andes microbench`: what planning costs beside what vLLM's own scheduling costs.
+
+Two virtual engines of the same size, one with vLLM's scheduler and one with Andes, take
+turns step by step, so that a noisy machine is as noisy for both. Half of the streams run
+and half wait, and Andes plans in every step: in production it plans when streams come or
+go, and a few times a second otherwise.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+
+from bench.results import Environment, environment
+from bench.virtual_engine import Arrival, VirtualEngine
+from qoe import Expectation
+from scheduler.andes import AndesScheduler
+from scheduler.settings import SchedulerSettings
+
+DEFAULT_SIZES = (50, 200, 1000)
+INPUT_TOKENS = 64
+OUTPUT_TOKENS = 4000
+BLOCKS_PER_RUNNING_STREAM = 30
+WARM_UP_STEPS = 60
+
+
+class Milliseconds(msgspec.Struct, frozen=True):
+    """Percentiles over the measured steps."""
+
+    p50: float
+    p99: float
+
+
+class SizeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of live streams.
+
+    Attributes:
+        streams: Live streams, half of them running.
+        plan_ms: Andes's decision before a step.
+        vllm_ms: vLLM's own `schedule()` and `update_from_output()`.
+        andes_ms: The same two of Andes, planning and tracking included.
+        ratio: Median `plan_ms` over median `vllm_ms`.
+    """
+
+    streams: int
+    plan_ms: Milliseconds
+    vllm_ms: Milliseconds
+    andes_ms: Milliseconds
+    ratio: float
+
+
+class MicrobenchResult(msgspec.Struct, frozen=True):
+    """What `andes microbench --json` writes."""
+
+    steps: int
+    environment: Environment
+    sizes: Sequence[SizeResult]
+
+
+def run_microbench(sizes: Sequence[int], steps: int, json: Path | None) -> None:
+    """Measure each size, print a table, and write the result to `json` if given."""
+    notes = Console(stderr=True)
+    measured = [
+        measure(size, steps)
+        for size in track(sizes, "measuring", console=notes, transient=True)
+    ]
+    Console().print(_table(measured))
+    if json is not None:
+        result = MicrobenchResult(steps, environment(), measured)
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+
+
+def measure(num_streams: int, steps: int) -> SizeResult:
+    """Interleave `steps` steps of vLLM and Andes at `num_streams` live streams."""
+    vllm, andes = (_engine(num_streams, cls) for cls in (AsyncScheduler, AndesScheduler))
+    for _ in range(WARM_UP_STEPS):
+        vllm.step()
+        andes.step()
+    # The engine core freezes what it starts with, too; a collection is not a step.
+    gc.collect()
+    gc.freeze()
+    vllm_s, andes_s, plan_s = np.zeros((3, steps))
+    for step in range(steps):
+        vllm.step()
+        vllm_s[step] = vllm.scheduler_s
+        andes.step()
+        andes_s[step], plan_s[step] = andes.scheduler_s, andes.scheduler.plan_s
+    gc.unfreeze()
+    return SizeResult(
+        streams=num_streams,
+        plan_ms=_milliseconds(plan_s),
+        vllm_ms=_milliseconds(vllm_s),
+        andes_ms=_milliseconds(andes_s),
+        ratio=round(float(np.median(plan_s) / np.median(vllm_s)), 4),
+    )
+
+
+def _engine(num_streams: int, scheduler_cls: type[AsyncScheduler]) -> VirtualEngine:
+    running = max(1, num_streams // 2)
+    engine = VirtualEngine(
+        SchedulerSettings(replan_period_s=0.0),
+        num_blocks=1 + running * BLOCKS_PER_RUNNING_STREAM,
+        max_num_seqs=running,
+        max_num_batched_tokens=16384,
+        scheduler_cls=scheduler_cls,
+    )
+    for number in range(num_streams):
+        reader = Expectation(1.0, 3.0 + number % 7)
+        engine.submit(str(number), Arrival(0.0, INPUT_TOKENS, OUTPUT_TOKENS, reader))
+    return engine
+
+
+def _milliseconds(seconds: np.typing.NDArray[np.float64]) -> Milliseconds:
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+    return Milliseconds(round(float(p50), 4), round(float(p99), 4))
+
+
+def _table(measured: Sequence[SizeResult]) -> Table:
+    table = Table(title="one step, ms (p50 / p99)", title_justify="left")
+    for heading in ("streams", "Andes's plan", "vLLM", "Andes in all", "plan / vLLM"):
+        table.add_column(heading, justify="right")
+    for size in measured:
+        table.add_row(
+            f"{size.streams:,}",
+            *(
+                f"{ms.p50:.3f} / {ms.p99:.3f}"
+                for ms in (size.plan_ms, size.vllm_ms, size.andes_ms)
+            ),
+            f"{size.ratio:.0%}",
+        )
+    return table

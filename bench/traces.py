@@ -1,0 +1,134 @@
+"""Request traces: when requests arrive and how long they are."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from bench.errors import Limits, UserError
+
+COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
+_ARRIVAL = Limits(0, 1_000_000_000, "seconds")
+_TOKENS = Limits(1, 10_000_000, "tokens", whole=True)
+
+
+class TraceError(UserError):
+    """A trace file was refused; `str()` names the file and, where there is one, the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of a trace; `arrival_s` counts from the start of the trace."""
+
+    arrival_s: float
+    input_tokens: int
+    output_tokens: int
+
+
+def read_trace(path: Path) -> list[Request]:
+    """The requests of a CSV file, in order of arrival.
+
+    The header names `arrival_s`, `input_tokens` and `output_tokens` in any order; other
+    columns are ignored, and so are blank lines.
+
+    Raises:
+        TraceError: The file cannot be read or is empty, a column is missing, a number is
+            bad, or arrivals are not in order. The row is the line number in the file.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            numbered = list(_parse(path, lines))
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TraceError(f"{path}: not a CSV text file ({error}).") from error
+    if not numbered:
+        raise TraceError(f"{path}: no requests in the file.")
+    for (_, before), (row, after) in pairwise(numbered):
+        if after.arrival_s < before.arrival_s:
+            raise TraceError(
+                f"{path}, row {row}: arrival_s={after.arrival_s:g} comes before the row "
+                f"above ({before.arrival_s:g}); sort the file by arrival_s."
+            )
+    return [request for _, request in numbered]
+
+
+def select(
+    requests: Sequence[Request],
+    *,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    rate_scale: float = 1.0,
+    time_scale: float = 1.0,
+    seed: int = 0,
+) -> list[Request]:
+    """The part of a trace that a run replays, with arrivals counted from its own start.
+
+    The same arguments give the same requests, and a longer window only adds to a shorter
+    one: a seeded draw never depends on `duration_s`.
+
+    Args:
+        requests: A trace in order of arrival.
+        start_s: Where to begin, in the trace's own time.
+        duration_s: Length of the window, in scaled time; None means to the end.
+        rate_scale: Requests kept of each one: 0.5 keeps every other request by a seeded
+            draw, 2 adds to each a copy that arrives up to one mean gap later.
+        time_scale: How many times faster than recorded the trace runs.
+        seed: Of the draws behind `rate_scale`.
+    """
+    rest = [request for request in requests if request.arrival_s >= start_s]
+    scaled = [
+        Request((r.arrival_s - start_s) / time_scale, r.input_tokens, r.output_tokens)
+        for r in sorted(_resample(rest, rate_scale, seed), key=lambda r: r.arrival_s)
+    ]
+    return [r for r in scaled if duration_s is None or r.arrival_s < duration_s]
+
+
+def _parse(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Request]]:
+    reader = csv.reader(lines)
+    header = [name.strip() for name in next(reader, [])]
+    if not header:
+        raise TraceError(f"{path}: the file is empty.")
+    for column in COLUMNS:
+        if column not in header:
+            raise TraceError(
+                f"{path}, row 1: no column {column}; the header has {', '.join(header)}."
+            )
+    at = [header.index(column) for column in COLUMNS]
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            named = [cells[i].strip() if i < len(cells) else "" for i in at]
+            yield reader.line_num, _request(f"{path}, row {reader.line_num}: ", *named)
+
+
+def _request(where: str, arrival: str, inputs: str, outputs: str) -> Request:
+    try:
+        return Request(
+            _ARRIVAL.parse(COLUMNS[0], arrival),
+            int(_TOKENS.parse(COLUMNS[1], inputs)),
+            int(_TOKENS.parse(COLUMNS[2], outputs)),
+        )
+    except UserError as error:
+        raise TraceError(f"{where}{error}") from None
+
+
+def _resample(
+    requests: Sequence[Request], rate_scale: float, seed: int
+) -> Iterator[Request]:
+    if rate_scale == 1.0 or not requests:
+        yield from requests
+        return
+    rng = random.Random(f"rate {seed}")
+    span_s = requests[-1].arrival_s - requests[0].arrival_s
+    gap_s = span_s / len(requests)
+    for request in requests:
+        copies = int(rate_scale) + (rng.random() < rate_scale % 1)
+        for copy in range(copies):
+            late_s = rng.uniform(0.0, gap_s) if copy else 0.0
+            yield Request(
+                request.arrival_s + late_s, request.input_tokens, request.output_tokens
+            )
