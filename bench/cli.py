@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -95,6 +96,49 @@ def bench(  # noqa: PLR0913 - typer reads the options off the signature
     if arguments.trace is not None:
         refuse_synthetic_options(ctx)
     raise typer.Exit(run_bench(arguments))
+
+
+@app.command()
+def demo(  # noqa: PLR0913 - typer reads the options off the signature
+    *,
+    trace: options.Trace = None,
+    pairs: options.Pairs = 3,
+    kv_blocks: options.KvBlocks = 64,
+    start_s: options.StartS = 0.0,
+    duration_s: options.DurationS = 90.0,
+    rate_scale: options.RateScale = 1.0,
+    time_scale: options.TimeScale = 1.0,
+    rate: options.Rate = _DEFAULTS.rate,
+    profile: options.Profile = _DEFAULTS.profile,
+    ttft_s: options.TtftS = None,
+    tds: options.Tds = None,
+    max_output_tokens: options.MaxOutputTokens = None,
+    seed: options.Seed = 0,
+    config: options.Config = None,
+    out: options.Out = Path("docs/results"),
+) -> None:
+    """Run the same load on the same service under fcfs and under andes, in turns.
+
+    Each run starts the whole service of serve_config.yaml. Without its trace file,
+    the load is synthetic bursts of the same shape.
+    """
+    from bench.demo import demo_command  # noqa: PLC0415
+
+    load = BenchArguments(
+        trace=trace if trace and trace.exists() else None,
+        synthetic=not (trace and trace.exists()),
+        start_s=start_s if trace and trace.exists() else 0.0,
+        duration_s=duration_s,
+        rate_scale=rate_scale,
+        time_scale=time_scale,
+        rate=rate,
+        profile=profile,
+        ttft_s=ttft_s,
+        tds=tds,
+        max_output_tokens=max_output_tokens,
+        seed=seed,
+    )
+    raise typer.Exit(demo_command(load, pairs, kv_blocks, config, out))
 
 
 @app.command()

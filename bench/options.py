@@ -295,3 +295,28 @@ Steps = Annotated[
 MicrobenchJson = Annotated[
     Path | None, _checked("--json", _output, "OUT.json", "Write the percentiles.", _REPORT)
 ]
+Pairs = Annotated[
+    int, _number("--pairs", Limits(1, 100, "pairs", whole=True), "Runs of each.", _MEASURE)
+]
+KvBlocks = Annotated[
+    int,
+    _number(
+        "--kv-blocks",
+        Limits(33, 1_000_000, "blocks", whole=True),
+        "KV blocks of each engine: few make memory scarce.",
+        _MEASURE,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Serve config of the service.",
+        show_default="serve_config.yaml",
+        rich_help_panel=_MEASURE,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="For table, JSON and PNG.", rich_help_panel=_REPORT),
+]

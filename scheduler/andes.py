@@ -168,8 +168,10 @@ class AndesScheduler(AsyncScheduler):
         return np.array([r.last_sched_seq <= done for r in self.running], dtype=np.bool_)
 
     def _hold_same(self) -> FCFSRequestQueue:
-        held = [self.waiting.pop() for _ in range(self._num_held)]
-        return FCFSRequestQueue(reversed(held))
+        waiting = list(self.waiting)
+        num_offered = max(0, len(waiting) - self._num_held)
+        self.waiting = FCFSRequestQueue(waiting[:num_offered])
+        return FCFSRequestQueue(waiting[num_offered:])
 
     def _apply(self, decided: Plan) -> FCFSRequestQueue:
         """Preempt, order `running`, leave the offered in `waiting`, return the held."""

@@ -39,7 +39,7 @@ class SchedulerSettings(BaseModel):
         default=2.0, description="Buffered reading time that makes a stream a victim."
     )
     urgency_s: SecondsOrZero = Field(
-        default=0.5, description="Slack at which a waiting stream may displace another."
+        default=0.3, description="Slack at which a waiting stream may displace another."
     )
     max_late_s: Seconds = Field(
         default=10.0, description="A reader kept longer than this is served first."

@@ -1,0 +1,60 @@
+# `make run` starts the service, `make test` runs every test. Both install what is missing.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CONFIG ?= serve_config.yaml
+PORT ?=
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+# The engine's build follows the machine: vLLM's GPU wheel where a driver answers.
+HARDWARE ?= $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
+STAMP := .venv/installed-$(HARDWARE)
+# uv does not read pip's find-links; without them the CPU build of torch comes from
+# PyTorch's own index.
+UV_ENV_cpu := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)",UV_TORCH_BACKEND=cpu)
+UV_ARGS_cpu := --overrides requirements-cpu-overrides.txt
+
+.PHONY: help install run stop test check fmt demo clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with everything in it; quick when nothing changed.
+
+.venv/bin/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+
+$(STAMP): pyproject.toml requirements-cpu-overrides.txt | .venv/bin/uv
+	$(UV_ENV_$(HARDWARE)) $(BIN)/uv pip install --quiet --python $(BIN)/python \
+		$(UV_ARGS_$(HARDWARE)) --editable '.[$(HARDWARE),dev]'
+	touch $@
+
+run: install ## Start the service in the foreground (CONFIG=, PORT=); Ctrl-C stops it.
+	@exec $(BIN)/python -m deployments.launch run --config $(CONFIG) $(if $(PORT),--port $(PORT))
+
+stop: install ## Stop the service from elsewhere, and what a crash left of it.
+	@$(BIN)/python -m deployments.launch stop
+
+test: install ## Run all tests (PYTEST_ARGS='-m "not service"' for the quick ones).
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: install ## Format, lint and types, as CI does.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fmt: install ## Format the code, and fix what the linter can.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: install ## The same load under fcfs and andes, side by side (DEMO_ARGS=).
+	$(BIN)/andes demo $(DEMO_ARGS)
+
+clean: ## Remove caches and what runs left, but not .venv.
+	rm -rf .run .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,89 @@
+"""The application of `serve_config.yaml`: an LLM deployment of Ray Serve, Andes inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.serve.config import RequestRouterConfig
+from ray.serve.deployment import Application
+from ray.serve.llm import LLMConfig, build_openai_app
+
+from deployments.config import AppArgs
+from deployments.engine import (
+    engine_env,
+    engine_kwargs,
+    require_engine_kwargs,
+    resolve_accelerator,
+)
+from deployments.environment import require_streaming_environment
+from deployments.model import is_local, resolve_source
+from deployments.server import AndesServer, LocalModel
+from scheduler.settings import SETTINGS_ENV
+
+# Dotted paths: the engine and Serve's routers import them in their own processes.
+SCHEDULER_CLASS = "scheduler.andes.AndesScheduler"
+ROUTER_CLASSES = {
+    "qoe": "router.request_router.QoERequestRouter",
+    "pow2": (
+        "ray.serve._private.request_router.pow_2_router.PowerOfTwoChoicesRequestRouter"
+    ),
+    "round_robin": "ray.serve.experimental.round_robin_router.RoundRobinRouter",
+}
+ROUTING_STATS_PERIOD_S = 1.0
+# A replica that computes a long prompt answers late, and is well.
+HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 10.0, 30.0
+
+
+def build_app(args: dict[str, Any] | AppArgs) -> Application:
+    """The Serve application of `args`, checked before anything is started.
+
+    Raises:
+        ConfigError: Unknown, missing or bad arguments, or an environment that
+            contradicts them; the message names each and says what is allowed.
+    """
+    parsed = args if isinstance(args, AppArgs) else AppArgs.parse(args)
+    require_engine_kwargs(parsed.engine_kwargs)
+    require_streaming_environment(parsed.streaming)
+    serving: dict[str, Any] = {"llm_configs": [llm_config(parsed)]}
+    if parsed.streaming == "handle":
+        serving["ingress_deployment_config"] = {"num_replicas": parsed.ingress_replicas}
+    return build_openai_app(serving)
+
+
+def llm_config(args: AppArgs) -> LLMConfig:
+    """What Serve LLM is told, for one model."""
+    accelerator = resolve_accelerator(args.accelerator)
+    source = resolve_source(args.model.source)
+    env = engine_env(accelerator, args.engine_env, args.engine_kwargs)
+    # The bundle of a worker carries the CPUs; the replica shares the first one.
+    bundle = {"CPU": args.num_cpus} | ({"GPU": 1} if accelerator == "gpu" else {})
+    return LLMConfig(
+        model_loading_config={"model_id": args.model.id, "model_source": source},
+        accelerator_config={"kind": accelerator},
+        accelerator_type=args.accelerator_type,
+        placement_group_config={"bundle_per_worker": bundle},
+        engine_kwargs=engine_kwargs(accelerator, args.engine_kwargs)
+        | {"scheduler_cls": SCHEDULER_CLASS},
+        runtime_env={
+            "env_vars": env | {SETTINGS_ENV: args.scheduler_settings.model_dump_json()}
+        },
+        server_cls=AndesServer,
+        deployment_config=_deployment_config(args),
+        experimental_configs={"stream_batching_interval_ms": 0},
+        callback_config={"callback_class": LocalModel} if is_local(source) else {},
+    )
+
+
+def _deployment_config(args: AppArgs) -> dict[str, Any]:
+    return {
+        "num_replicas": args.replicas,
+        "max_ongoing_requests": args.max_ongoing_requests,
+        "ray_actor_options": {"num_cpus": 0},
+        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,
+        "request_router_config": RequestRouterConfig(
+            request_router_class=ROUTER_CLASSES[args.router],
+            request_router_kwargs=args.router_settings,
+            request_routing_stats_period_s=ROUTING_STATS_PERIOD_S,
+        ),
+    }

@@ -1,0 +1,188 @@
+"""The typed `args` of `serve_config.yaml`.
+
+Whatever is wrong with them is said when the application is built, in one line a mistake:
+the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from qoe import PROFILES, Expectation
+from router.settings import RouterSettings
+from scheduler.settings import SchedulerSettings
+
+# These are said once, by other keys of the same file.
+DERIVED_SETTINGS = {
+    "policy": "scheduler",
+    "default_ttft_s": "default_profile",
+    "default_tds": "default_profile",
+}
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be served; `str()` says why, one line a mistake."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelArgs(_Strict):
+    """Which model answers, and under which name."""
+
+    id: str = Field(min_length=1, description="Name that clients ask for.")
+    source: str = Field(
+        min_length=1,
+        description="Hub id or local directory; a relative one starts at the project root.",
+    )
+
+
+class AndesArgs(SchedulerSettings):
+    """The settings of the Andes scheduler that no other key says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_nothing_twice(cls, given: Any) -> Any:
+        for name, owner in DERIVED_SETTINGS.items():
+            if isinstance(given, Mapping) and name in given:
+                raise ValueError(f"{name}={given[name]!r} belongs to the key `{owner}`")
+        return given
+
+
+def _expectation(given: Any) -> Any:
+    if isinstance(given, Mapping) and set(given) == {"ttft_s", "tds"}:
+        return Expectation(**given)
+    if isinstance(given, str) and given in PROFILES:
+        return PROFILES[given].expectation
+    if isinstance(given, Expectation):
+        return given
+    raise ValueError(
+        f"{given!r} is invalid: it must be one of {', '.join(PROFILES)}, "
+        "or ttft_s (seconds) and tds (tokens/s)"
+    )
+
+
+class AppArgs(_Strict):
+    """Everything `deployments.app:build_app` takes."""
+
+    model: ModelArgs
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="auto takes a GPU where Ray or CUDA shows one."
+    )
+    accelerator_type: str | None = Field(
+        default=None, description="Ray's name of the GPU to ask for, such as H100."
+    )
+    replicas: PositiveInt = 2
+    num_cpus: PositiveFloat = Field(
+        default=1.0, description="CPUs Ray sets aside for each replica; may be a fraction."
+    )
+    max_ongoing_requests: PositiveInt = Field(
+        default=10_000,
+        description="Requests of one replica; far above its batch, or Serve and not the "
+        "scheduler decides who waits.",
+    )
+    scheduler: Literal["andes", "fcfs"] = Field(
+        default="andes", description="fcfs is vLLM's own order, measured the same way."
+    )
+    andes: AndesArgs = Field(default_factory=AndesArgs)
+    router: Literal["qoe", "pow2", "round_robin"] = "qoe"
+    router_settings: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of RouterSettings; for `router: qoe`."
+    )
+    default_profile: Annotated[InstanceOf[Expectation], BeforeValidator(_expectation)] = (
+        Field(
+            default=PROFILES["reading"].expectation,
+            description="What the reader of a request without QoE fields expects.",
+        )
+    )
+    streaming: Literal["direct", "handle"] = Field(
+        default="direct",
+        description="direct: HAProxy streams from the replica; handle: through Serve.",
+    )
+    ingress_replicas: PositiveInt = Field(
+        default=1, description="HTTP replicas of `streaming: handle`."
+    )
+    engine_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of vLLM's AsyncEngineArgs."
+    )
+    engine_env: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables of the engine."
+    )
+
+    @field_validator("router_settings")
+    @classmethod
+    def _are_router_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
+        RouterSettings.from_kwargs(given)
+        return given
+
+    @model_validator(mode="after")
+    def _router_has_settings(self) -> Self:
+        if self.router_settings and self.router != "qoe":
+            raise ValueError(
+                f"router_settings={self.router_settings!r} is invalid: "
+                f"router={self.router!r} has none; they are for router='qoe'"
+            )
+        return self
+
+    @property
+    def scheduler_settings(self) -> SchedulerSettings:
+        """What the engine's scheduler is told, with the keys of other names filled in."""
+        derived = {
+            "policy": self.scheduler,
+            "default_ttft_s": self.default_profile.ttft_s,
+            "default_tds": self.default_profile.tds,
+        }
+        return SchedulerSettings.model_validate(self.andes.model_dump() | derived)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> AppArgs:
+        """The arguments in `given`.
+
+        Raises:
+            ConfigError: Unknown, missing or bad keys; each is named with its value.
+        """
+        try:
+            return cls.model_validate(dict(given))
+        except ValidationError as error:
+            lines = [_line(dict(e)) for e in error.errors(include_url=False)]
+            raise ConfigError("\n".join(lines)) from None
+
+
+_MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
+    (): AppArgs,
+    ("model",): ModelArgs,
+    ("andes",): AndesArgs,
+}
+
+
+def _line(error: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, ("args", *error["loc"])))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{key}={error['input']!r} is unknown: {_known(error['loc'][:-1])}"
+    if error["type"] == "missing":
+        return f"{key} is missing: it is required"
+    if error["type"] == "value_error":
+        return f"{key}: {message}"
+    allowed = message.replace("Input should be", "it must be")
+    return f"{key}={error['input']!r} is invalid: {allowed}"
+
+
+def _known(where: tuple[int | str, ...]) -> str:
+    names = set(_MODELS[where].model_fields) - (set(DERIVED_SETTINGS) if where else set())
+    return f"there are {', '.join(sorted(names))}"

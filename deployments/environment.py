@@ -1,0 +1,51 @@
+"""What a start needs from the process environment, and what a CPU engine is given there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from deployments.config import ConfigError
+
+DIRECT_STREAMING_ENV = "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"
+# Ray reads these at import, in the controller and the proxies too.
+STREAMING_ENV: Mapping[str, str] = MappingProxyType(
+    {
+        DIRECT_STREAMING_ENV: "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_INGRESS_REQUEST_ROUTER_FORWARD_BODY": "1",
+    }
+)
+
+
+def require_streaming_environment(
+    streaming: Literal["direct", "handle"], environ: Mapping[str, str] = os.environ
+) -> None:
+    """Refuse a start whose environment contradicts `streaming`.
+
+    Raises:
+        ConfigError: It does; the message says what to set, and where.
+    """
+    if streaming == "direct":
+        missing = [
+            name for name, value in STREAMING_ENV.items() if environ.get(name) != value
+        ]
+        if missing:
+            raise ConfigError(
+                f"args.streaming='direct' needs {_assignments(missing)} in the environment "
+                "of both `ray start` and `serve run`. Stop Ray, "
+                f"`export {_assignments(STREAMING_ENV)}`, and start both again; "
+                "or set streaming: handle."
+            )
+    elif environ.get(DIRECT_STREAMING_ENV) == "1":
+        raise ConfigError(
+            f"args.streaming='handle' cannot work with {DIRECT_STREAMING_ENV}=1. Stop Ray, "
+            f"`unset {DIRECT_STREAMING_ENV}`, and start `ray start` and `serve run` again "
+            "without it; or set streaming: direct."
+        )
+
+
+def _assignments(names: Mapping[str, str] | list[str]) -> str:
+    return " ".join(f"{name}={STREAMING_ENV[name]}" for name in names)

@@ -1,0 +1,109 @@
+"""A Serve config file as the launcher reads it: one application, and it is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deployments.config import AppArgs, ConfigError
+from deployments.tiny_model import PROJECT_ROOT
+
+DEFAULT_CONFIG = PROJECT_ROOT / "serve_config.yaml"
+IMPORT_PATH = "deployments.app:build_app"
+DEFAULT_PORT = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """What is to be served, and where.
+
+    Attributes:
+        serve: The whole file, as Serve takes it.
+        app: Name of the application.
+        args: Its checked arguments.
+        port: HTTP port.
+        route_prefix: Path of the application, without a slash at its end.
+    """
+
+    serve: dict[str, Any]
+    app: str
+    args: AppArgs
+    port: int
+    route_prefix: str
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.route_prefix}/v1"
+
+
+def load_config(
+    path: Path = DEFAULT_CONFIG,
+    overrides: Mapping[str, Any] | None = None,
+    port: int | None = None,
+) -> ServiceConfig:
+    """The config file at `path`, changed.
+
+    Args:
+        path: A Serve config with one application, built by `deployments.app:build_app`.
+        overrides: Merged into the application's `args`, mappings key by key; None takes
+            a key away.
+        port: Replaces the file's HTTP port.
+
+    Raises:
+        ConfigError: No such file, not such a config, or bad arguments; the message says
+            which.
+    """
+    serve = _read(path)
+    application = _only_application(path, serve)
+    application["args"] = merged(application.get("args") or {}, overrides or {})
+    http = serve.setdefault("http_options", {})
+    http["port"] = port or http.get("port", DEFAULT_PORT)
+    return ServiceConfig(
+        serve=serve,
+        app=application.get("name", "default"),
+        args=AppArgs.parse(application["args"]),
+        port=http["port"],
+        route_prefix=application.get("route_prefix", "/").rstrip("/"),
+    )
+
+
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `overrides` over it, mappings key by key; None takes a key away."""
+    result = deepcopy(dict(base))
+    for key, value in overrides.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            below = result.get(key)
+            result[key] = merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            result[key] = deepcopy(value)
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is not a Serve config: it has no keys")
+    return content
+
+
+def _only_application(path: Path, serve: dict[str, Any]) -> dict[str, Any]:
+    applications = serve.get("applications")
+    if isinstance(applications, list) and len(applications) == 1:
+        application: Any = applications[0]
+        if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH:
+            return application
+    raise ConfigError(
+        f"{path}: `applications` must be one application with import_path: {IMPORT_PATH}"
+    )

@@ -1,0 +1,87 @@
+"""What Serve LLM is told follows from the args; what contradicts them starts nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ray._common.utils import import_attr
+
+from deployments.app import ROUTER_CLASSES, SCHEDULER_CLASS, build_app, llm_config
+from deployments.config import AppArgs, ConfigError
+from deployments.server import AndesServer, LocalModel
+from deployments.service_config import load_config
+from deployments.tiny_model import TINY_MODEL_DIR
+from scheduler.settings import SETTINGS_ENV, SchedulerSettings
+
+
+def shipped(**overrides: Any) -> AppArgs:
+    return load_config(overrides={"accelerator": "cpu"} | overrides).args
+
+
+@pytest.mark.parametrize("path", [SCHEDULER_CLASS, *ROUTER_CLASSES.values()])
+def test_what_is_named_by_path_can_be_imported(path: str) -> None:
+    assert isinstance(import_attr(path), type)
+
+
+@pytest.mark.parametrize("policy", ["andes", "fcfs"])
+def test_both_policies_are_one_scheduler_class_told_apart_in_the_environment(
+    policy: str,
+) -> None:
+    config = llm_config(shipped(scheduler=policy))
+    assert config.engine_kwargs["scheduler_cls"] == SCHEDULER_CLASS
+    assert config.runtime_env is not None
+    settings = json.loads(config.runtime_env["env_vars"][SETTINGS_ENV])
+    assert SchedulerSettings(**settings).policy == policy
+
+
+def test_a_token_is_not_held_back_to_make_a_batch() -> None:
+    assert llm_config(shipped()).experimental_configs["stream_batching_interval_ms"] == 0
+
+
+@pytest.mark.parametrize("router", ROUTER_CLASSES)
+def test_every_router_gets_a_report_each_second(router: str) -> None:
+    options = llm_config(shipped(router=router)).deployment_config
+    config = options["request_router_config"]
+    assert config.request_routing_stats_period_s == 1.0
+    assert config.request_router_class.rsplit(".", 1)[1] in ROUTER_CLASSES[router]
+
+
+def test_serve_does_not_decide_who_waits() -> None:
+    args = shipped()
+    limit = llm_config(args).deployment_config["max_ongoing_requests"]
+    assert limit >= 10 * args.engine_kwargs["max_num_seqs"]
+
+
+def test_a_local_model_is_served_without_a_download() -> None:
+    config = llm_config(shipped())
+    assert config.model_loading_config.model_source == str(TINY_MODEL_DIR)
+    assert config.callback_config.callback_class is LocalModel
+    assert config.server_cls is AndesServer
+
+
+def test_a_replica_asks_ray_for_one_bundle_a_worker() -> None:
+    gpu = llm_config(shipped(accelerator="gpu", accelerator_type="H100"))
+    assert gpu.get_engine_config().placement_bundles == [
+        {"CPU": 1.0, "GPU": 1, "accelerator_type:H100": 0.001}
+    ]
+    config = llm_config(shipped(num_cpus=0.5))
+    assert config.get_engine_config().placement_bundles == [{"CPU": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"replica": 1}, r"args\.replica=1"),
+        ({"engine_kwargs": {"max_modellen": 1}}, r"args\.engine_kwargs\.max_modellen=1"),
+        ({"streaming": "direct"}, "RAY_SERVE_ENABLE_HA_PROXY=1"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(
+    args: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_SERVE_ENABLE_HA_PROXY", raising=False)
+    model = {"id": "tiny", "source": ".run/tiny-llama"}
+    with pytest.raises(ConfigError, match=said):
+        build_app({"model": model, **args})

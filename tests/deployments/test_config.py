@@ -1,0 +1,115 @@
+"""A configuration is refused by naming the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployments.config import AppArgs, ConfigError
+from qoe import PROFILES, Expectation
+from scheduler.settings import SchedulerSettings
+
+MODEL = {"model": {"id": "tiny", "source": ".run/tiny-llama"}}
+
+
+def refusal(**args: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        AppArgs.parse(MODEL | args)
+    return str(caught.value)
+
+
+def test_defaults_need_nothing_but_a_model() -> None:
+    args = AppArgs.parse(MODEL)
+    assert (args.scheduler, args.router, args.streaming) == ("andes", "qoe", "direct")
+    assert args.scheduler_settings == SchedulerSettings()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        pytest.param({"replica": 2}, ["args.replica=2", "replicas"], id="unknown"),
+        pytest.param(
+            {"model": {"id": "a", "source": "b", "path": "c"}},
+            ["args.model.path='c'", "id, source"],
+            id="unknown-in-model",
+        ),
+        pytest.param(
+            {"andes": {"horizon": 3}},
+            ["args.andes.horizon=3", "horizon_s"],
+            id="unknown-knob",
+        ),
+        pytest.param({"router": "best"}, ["args.router='best'", "'pow2'"], id="router"),
+        pytest.param({"scheduler": 1}, ["args.scheduler=1", "'fcfs'"], id="scheduler"),
+        pytest.param(
+            {"accelerator": "tpu"}, ["args.accelerator='tpu'", "'auto'"], id="accelerator"
+        ),
+        pytest.param({"streaming": "sse"}, ["args.streaming='sse'", "'handle'"], id="path"),
+        pytest.param({"replicas": 0}, ["args.replicas=0", "greater than 0"], id="none"),
+        pytest.param({"num_cpus": "x"}, ["args.num_cpus='x'", "number"], id="not-a-number"),
+        pytest.param(
+            {"andes": {"horizon_s": -1}}, ["args.andes.horizon_s=-1", "than 0"], id="range"
+        ),
+        pytest.param({"model": 3}, ["args.model=3", "dictionary"], id="not-a-mapping"),
+        pytest.param({"engine_env": {"A": 1}}, ["args.engine_env.A=1", "string"], id="env"),
+        pytest.param(
+            {"default_profile": "skim"},
+            ["args.default_profile", "'skim'", *PROFILES],
+            id="profile",
+        ),
+        pytest.param(
+            {"default_profile": {"ttft_s": 0, "tds": 4.8}},
+            ["args.default_profile", "ttft_s=0", "0.01 to 600 seconds"],
+            id="expectation",
+        ),
+        pytest.param(
+            {"router_settings": {"ttl": 1}},
+            ["args.router_settings", "ttl=1", "ledger_ttl_s"],
+            id="router-setting",
+        ),
+    ],
+)
+def test_a_bad_key_is_named_with_its_value_and_what_is_allowed(
+    args: dict[str, Any], said: list[str]
+) -> None:
+    line = refusal(**args)
+    assert "\n" not in line
+    assert all(part in line for part in said), line
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^args\.model is missing"):
+        AppArgs.parse({})
+
+
+def test_every_mistake_has_a_line() -> None:
+    assert len(refusal(router="best", replicas=0, replica=1).splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", ["policy", "default_ttft_s", "default_tds"])
+def test_what_another_key_says_is_not_said_twice(name: str) -> None:
+    assert f"args.andes: {name}=" in refusal(andes={name: 1})
+
+
+def test_settings_of_the_qoe_router_are_refused_for_another_one() -> None:
+    assert "router='pow2'" in refusal(router="pow2", router_settings={"seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("profile", "expectation"),
+    [
+        ("listening", PROFILES["listening"].expectation),
+        ({"ttft_s": 2.0, "tds": 10}, Expectation(2.0, 10)),
+    ],
+)
+def test_the_default_profile_reaches_the_scheduler(
+    profile: Any, expectation: Expectation
+) -> None:
+    args = AppArgs.parse(MODEL | {"default_profile": profile, "scheduler": "fcfs"})
+    assert args.scheduler_settings.default_expectation == expectation
+    assert args.scheduler_settings.policy == "fcfs"
+
+
+def test_the_andes_settings_reach_the_scheduler() -> None:
+    args = AppArgs.parse(MODEL | {"andes": {"horizon_s": 3.0}})
+    assert args.scheduler_settings == SchedulerSettings(horizon_s=3.0)

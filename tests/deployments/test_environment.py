@@ -1,0 +1,40 @@
+"""A start without the environment it needs says exactly what to set."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployments.config import ConfigError
+from deployments.environment import STREAMING_ENV, require_streaming_environment
+
+
+def test_direct_streaming_starts_with_its_environment() -> None:
+    require_streaming_environment("direct", STREAMING_ENV)
+
+
+@pytest.mark.parametrize("missing", STREAMING_ENV)
+def test_direct_streaming_names_each_variable_that_is_missing(missing: str) -> None:
+    environ = {name: value for name, value in STREAMING_ENV.items() if name != missing}
+    with pytest.raises(ConfigError) as caught:
+        require_streaming_environment("direct", environ)
+    needs, remedy = str(caught.value).split(". ", 1)
+    assert f"{missing}=1" in needs
+    assert not any(name in needs for name in environ)
+    assert all(f"{name}=1" in remedy for name in STREAMING_ENV)
+    assert "`ray start`" in needs
+    assert "`serve run`" in needs
+
+
+def test_a_variable_that_is_switched_off_counts_as_missing() -> None:
+    environ = dict(STREAMING_ENV) | {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
+    with pytest.raises(ConfigError, match="needs RAY_SERVE_ENABLE_HA_PROXY=1 in"):
+        require_streaming_environment("direct", environ)
+
+
+def test_handles_need_no_environment() -> None:
+    require_streaming_environment("handle", {})
+
+
+def test_handles_refuse_the_variable_that_takes_them_away() -> None:
+    with pytest.raises(ConfigError, match="unset RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"):
+        require_streaming_environment("handle", STREAMING_ENV)

@@ -1,0 +1,209 @@
+"""The middleware refuses bad QoE fields, and for everything else it is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deployments.middleware import QoEFieldsMiddleware
+from qoe import PROFILES
+
+JSON_HEADERS = [(b"content-type", b"application/json")]
+PROMPT = {"model": "tiny", "prompt": "hi"}
+
+
+class App:
+    """An ASGI app that reads its request, waits for the client to go, and keeps both."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            message = await receive()
+            self.seen.append(message)
+            await send({"type": "http.response.body", "body": b".", "more_body": True})
+            if message["type"] == "http.disconnect":
+                return
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.seen)
+
+
+class Client:
+    """Plays `messages` to the middleware, then goes away when told."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.app = App()
+        self.leaves = asyncio.Event()
+        self._messages = iter(messages)
+
+    async def receive(self) -> dict[str, Any]:
+        for message in self._messages:
+            return message
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    async def request(self, **scope: Any) -> None:
+        middleware = QoEFieldsMiddleware(
+            self.app,  # type: ignore[arg-type]
+            default=PROFILES["reading"].expectation,
+        )
+        full = {"type": "http", "method": "POST", "headers": JSON_HEADERS} | scope
+        await middleware(full, self.receive, self.send)  # type: ignore[arg-type]
+
+
+def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def ask(body: bytes, **scope: Any) -> Client:
+    client = Client(part(body))
+    client.leaves.set()
+    await client.request(**scope)
+    return client
+
+
+def with_fields(fields: Any) -> bytes:
+    return json.dumps(PROMPT | {"vllm_xargs": fields}).encode()
+
+
+def error_of(client: Client) -> dict[str, Any]:
+    start, body = client.sent
+    assert start["status"] == 400
+    error: dict[str, Any] = json.loads(body["body"])["error"]
+    assert error["code"] == 400
+    assert error["type"] == "BadRequestError"
+    return error
+
+
+BAD_FIELDS = [
+    ("qoe_tds", "fast", "0.01 to 1000 tokens/s"),
+    ("qoe_tds", 0, "0.01 to 1000 tokens/s"),
+    ("qoe_tds", -4.8, "0.01 to 1000 tokens/s"),
+    ("qoe_tds", float("nan"), "0.01 to 1000 tokens/s"),
+    ("qoe_tds", 10**400, "0.01 to 1000 tokens/s"),
+    ("qoe_tds", True, "0.01 to 1000 tokens/s"),
+    ("qoe_tds", None, "0.01 to 1000 tokens/s"),
+    ("qoe_tds", {"a": 1}, "0.01 to 1000 tokens/s"),
+    ("qoe_ttft_s", float("inf"), "0.01 to 600 seconds"),
+    ("qoe_ttft_s", 1e9, "0.01 to 600 seconds"),
+    ("qoe_profile", "skimming", "reading, listening, none"),
+    ("qoe_profile", ["reading"], "reading, listening, none"),
+    ("qoe_speed", 1, "qoe_profile, qoe_ttft_s, qoe_tds"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD_FIELDS)
+async def test_a_bad_field_is_refused_with_its_value_and_the_range(
+    name: str, value: Any, allowed: str
+) -> None:
+    client = await ask(with_fields({name: value}))
+    error = error_of(client)
+    assert error["param"] == name
+    assert error["message"].startswith(f"{name}={value!r}"[:30])
+    assert allowed in error["message"]
+    assert not client.app.seen
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        pytest.param(lambda text: text.replace("qoe_", "\\u0071oe_"), id="escaped"),
+        pytest.param(lambda text: text.encode("utf-16"), id="utf-16"),
+    ],
+)
+async def test_a_bad_field_does_not_hide_in_an_encoding(
+    encode: Callable[[str], str | bytes],
+) -> None:
+    body = encode(with_fields({"qoe_tds": 0}).decode())
+    client = await ask(body.encode() if isinstance(body, str) else body)
+    assert error_of(client)["param"] == "qoe_tds"
+
+
+async def test_a_field_outside_vllm_xargs_is_told_where_it_belongs() -> None:
+    client = await ask(json.dumps(PROMPT | {"qoe_tds": 4.8}).encode())
+    error = error_of(client)
+    assert error["param"] == "qoe_tds"
+    assert '"vllm_xargs": {"qoe_tds": ...}' in error["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(with_fields({"qoe_ttft_s": 1.0, "qoe_tds": 4}), id="good-fields"),
+        pytest.param(with_fields({"other": None}), id="fields-of-somebody-else"),
+        pytest.param(with_fields([1, 2]), id="xargs-that-vllm-refuses"),
+        pytest.param(json.dumps(PROMPT).encode(), id="no-fields"),
+        pytest.param(b'["qoe_tds"]', id="not-an-object"),
+        pytest.param(b'{"vllm_xargs": {"qoe_tds": 0}', id="not-json"),
+        pytest.param(b"\xff\xfe\xfd", id="not-text"),
+        pytest.param(b"[" * 100_000, id="too-deep"),
+        pytest.param(b'{"vllm_xargs": {"qoe_tds": ' + b"9" * 5000 + b"}}", id="too-long"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+async def test_what_is_not_a_bad_field_reaches_the_app_as_it_came(body: bytes) -> None:
+    client = await ask(body)
+    assert client.app.body == body
+    assert client.sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        pytest.param({"method": "GET"}, id="get"),
+        pytest.param({"headers": [(b"content-type", b"text/plain")]}, id="text"),
+        pytest.param({"headers": []}, id="no-content-type"),
+        pytest.param({"type": "lifespan"}, id="lifespan"),
+    ],
+)
+async def test_other_requests_are_not_read(scope: dict[str, Any]) -> None:
+    client = await ask(with_fields({"qoe_tds": 0}), **scope)
+    assert client.app.seen[0] == part(with_fields({"qoe_tds": 0}))
+
+
+async def test_a_content_type_with_a_charset_is_json() -> None:
+    headers = [(b"content-type", b"Application/JSON; charset=utf-8")]
+    error_of(await ask(with_fields({"qoe_tds": 0}), headers=headers))
+
+
+async def test_a_body_in_pieces_is_checked_whole_and_replayed_in_pieces() -> None:
+    body = with_fields({"qoe_tds": 4.8})
+    pieces = [part(body[:20], more=True), part(body[20:41], more=True), part(body[41:])]
+    client = Client(*pieces)
+    client.leaves.set()
+    await client.request()
+    assert client.app.seen == [*pieces, {"type": "http.disconnect"}]
+
+    bad = with_fields({"qoe_tds": 0})
+    client = Client(part(bad[:20], more=True), part(bad[20:]))
+    await client.request()
+    assert error_of(client)["param"] == "qoe_tds"
+
+
+async def test_the_app_hears_when_its_client_leaves_and_answers_until_then() -> None:
+    client = Client(part(with_fields({"qoe_tds": 4.8})))
+    answering = asyncio.create_task(client.request())
+    await asyncio.sleep(0.01)
+    assert len(client.sent) == 2, "an answer waited for something"
+    assert not answering.done()
+    client.leaves.set()
+    await asyncio.wait_for(answering, timeout=1.0)
+    assert client.app.seen[-1] == {"type": "http.disconnect"}
+
+
+async def test_a_client_that_leaves_in_its_own_request_is_not_waited_for() -> None:
+    client = Client(part(b'{"vllm', more=True), {"type": "http.disconnect"})
+    await asyncio.wait_for(client.request(), timeout=1.0)
+    assert client.app.seen[-1] == {"type": "http.disconnect"}

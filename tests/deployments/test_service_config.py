@@ -1,0 +1,90 @@
+"""The launcher serves a config file of ours, changed as asked, and refuses any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployments.config import ConfigError
+from deployments.service_config import DEFAULT_CONFIG, load_config, merged
+
+
+def test_the_shipped_config_serves_two_tiny_replicas_with_everything_on() -> None:
+    config = load_config()
+    assert (config.port, config.base_url) == (8000, "http://127.0.0.1:8000/v1")
+    assert config.args.replicas == 2
+    assert (config.args.scheduler, config.args.router) == ("andes", "qoe")
+    assert config.args.streaming == "direct"
+
+
+def test_overrides_change_the_args_that_serve_gets() -> None:
+    config = load_config(
+        overrides={"scheduler": "fcfs", "engine_kwargs": {"max_num_seqs": 8}}, port=9000
+    )
+    (application,) = config.serve["applications"]
+    assert config.args.scheduler == application["args"]["scheduler"] == "fcfs"
+    assert config.args.engine_kwargs["max_num_seqs"] == 8
+    assert config.args.engine_kwargs["max_model_len"] == 4096
+    assert config.serve["http_options"]["port"] == config.port == 9000
+
+
+def test_overrides_are_checked_like_the_file() -> None:
+    with pytest.raises(ConfigError, match=r"args\.router='best'"):
+        load_config(overrides={"router": "best"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "result"),
+    [
+        ({}, {"a": 1, "b": {"c": 2, "d": 3}}),
+        ({"a": 5}, {"a": 5, "b": {"c": 2, "d": 3}}),
+        ({"b": {"c": 4}}, {"a": 1, "b": {"c": 4, "d": 3}}),
+        ({"b": {"c": None}}, {"a": 1, "b": {"d": 3}}),
+        ({"a": None, "b": {"e": {"f": 1}}}, {"b": {"c": 2, "d": 3, "e": {"f": 1}}}),
+        ({"a": {"x": 1}}, {"a": {"x": 1}, "b": {"c": 2, "d": 3}}),
+    ],
+)
+def test_mappings_merge_and_none_takes_away(
+    overrides: dict[str, Any], result: dict[str, Any]
+) -> None:
+    base = {"a": 1, "b": {"c": 2, "d": 3}}
+    assert merged(base, overrides) == result
+    assert base == {"a": 1, "b": {"c": 2, "d": 3}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("applications: []", id="none"),
+        pytest.param("applications: [{import_path: a:b}]", id="not-ours"),
+        pytest.param(
+            "applications: [{import_path: deployments.app:build_app}, {import_path: a:b}]",
+            id="two",
+        ),
+        pytest.param("- a", id="no-keys"),
+        pytest.param("a: [", id="not-yaml"),
+    ],
+)
+def test_a_config_that_is_not_ours_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"other\.yaml") as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_port_and_prefix_of_the_file_make_the_address(tmp_path: Path) -> None:
+    content = yaml.safe_load(DEFAULT_CONFIG.read_text())
+    content["http_options"]["port"] = 8123
+    content["applications"][0]["route_prefix"] = "/llm"
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert load_config(path).base_url == "http://127.0.0.1:8123/llm/v1"

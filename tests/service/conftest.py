@@ -1,0 +1,197 @@
+"""A real service on this machine: Ray, HAProxy, two vLLM engines. One at a time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.processes import (
+    free_port,
+    port_is_free,
+    processes_of_session,
+    processes_with,
+)
+from deployments.running import Running, recall
+from deployments.service import RUN_DIR, Service, service
+from telemetry.report import EngineReport
+
+# 3,072 tokens an engine: a dozen streams do not fit.
+SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "direct": {"engine_kwargs": SCARCE_KV},
+    "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
+}
+SETTLE_S = 30.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/service/" in item.nodeid:
+            item.add_marker(pytest.mark.service)
+            # The first test of a service waits for its start.
+            item.add_marker(pytest.mark.timeout(480))
+
+
+class Slot:
+    """The one place for a service; the next one takes it when the last has gone."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._name: str | None = None
+        self._service: Service | None = None
+        self._running: Running | None = None
+
+    def take(self, name: str) -> Service:
+        if self._name != name or self._service is None:
+            self.leave()
+            context = service(overrides=OVERRIDES[name], port=free_port())
+            self._service = self._stack.enter_context(context)
+            self._name = name
+            self._running = recall(RUN_DIR)
+        return self._service
+
+    def leave(self) -> None:
+        """Stop the service, and see that nothing of it is left."""
+        self._service = None
+        self._stack.close()
+        if running := self._running:
+            self._running = None
+            assert recall(RUN_DIR) is None
+            assert processes_with(running.haproxy_mark) == []
+            assert all(port_is_free(port) for port in running.ports)
+            if running.own_ray:
+                assert processes_of_session(running.own_ray.head.pid) == []
+
+
+@pytest.fixture(scope="session")
+def slot() -> Iterator[Slot]:
+    slot = Slot()
+    yield slot
+    slot.leave()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished answer: its status, what was written, and when each chunk came."""
+
+    status: int
+    body: bytes
+    chunks: tuple[dict[str, Any], ...]
+    received_at_s: tuple[float, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(_text(chunk) for chunk in self.chunks)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = json.loads(self.body)["error"]
+        return error
+
+
+def _text(chunk: dict[str, Any]) -> str:
+    (choice,) = chunk["choices"]
+    return choice.get("text") or choice.get("delta", {}).get("content") or ""
+
+
+class Client:
+    """Talks to a service as its users do, and to its replicas as an operator does."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.http = httpx.Client(trust_env=False, timeout=120.0)
+
+    def chat(self, prompt: str = "Hello", **more: Any) -> Answer:
+        messages = [{"role": "user", "content": prompt}]
+        return self.ask("chat/completions", messages=messages, **more)
+
+    def complete(self, prompt: str = "Hello", **more: Any) -> Answer:
+        return self.ask("completions", prompt=prompt, **more)
+
+    def ask(self, path: str, **request: Any) -> Answer:
+        with self.open(path, **request) as response:
+            if response.headers["content-type"].startswith("text/event-stream"):
+                return _read_stream(response)
+            return Answer(response.status_code, response.read(), (), ())
+
+    def open(self, path: str, **request: Any) -> Any:
+        # Python's JSON, which knows NaN, as a careless client's does.
+        body = json.dumps({"model": self.service.model, **request})
+        return self.http.stream(
+            "POST",
+            f"{self.service.base_url}/{path}",
+            content=body,
+            headers={"content-type": "application/json"},
+        )
+
+    def all_at_once(self, asks: list[Callable[[], Answer]]) -> list[Answer]:
+        with ThreadPoolExecutor(len(asks)) as pool:
+            return [asked.result() for asked in [pool.submit(ask) for ask in asks]]
+
+    def reports(self) -> dict[str, EngineReport]:
+        """Each replica's report; all have one, since a service starts warm."""
+        reports = {k: v for k, v in self.service.reports().items() if v is not None}
+        assert len(reports) == self.service.config.args.replicas
+        return reports
+
+    def settled(self) -> dict[str, EngineReport]:
+        """The reports once every engine is idle."""
+        return self.until(lambda rs: all(_is_settled(r) for r in rs.values()))
+
+    def until(
+        self, condition: Callable[[dict[str, EngineReport]], bool]
+    ) -> dict[str, EngineReport]:
+        deadline_s = time.monotonic() + SETTLE_S
+        while not condition(reports := self.reports()):
+            assert time.monotonic() < deadline_s, reports
+            time.sleep(0.1)
+        return reports
+
+    def total(self, field: str) -> int:
+        return sum(getattr(report, field) for report in self.settled().values())
+
+
+def _is_settled(report: EngineReport) -> bool:
+    nobody = report.is_idle and report.accepted_total == report.finished_total
+    return nobody and report.kv_blocks_used == 0 and report.demand_tokens == 0
+
+
+def _read_stream(response: httpx.Response) -> Answer:
+    chunks, times = [], []
+    done = False
+    for line in response.iter_lines():
+        if line == "data: [DONE]":
+            done = True
+        elif line:
+            chunks.append(json.loads(line.removeprefix("data: ")))
+            times.append(time.monotonic())
+    assert done
+    return Answer(response.status_code, b"", tuple(chunks), tuple(times))
+
+
+def _client(slot: Slot, name: str) -> Iterator[Client]:
+    client = Client(slot.take(name))
+    with client.http:
+        yield client
+        # Blocks free, streams forgotten, and no step that Andes could not plan.
+        assert all(r.plan_failures_total == 0 for r in client.settled().values())
+
+
+@pytest.fixture
+def direct(slot: Slot) -> Iterator[Client]:
+    """Two replicas, streaming through HAProxy."""
+    yield from _client(slot, "direct")
+
+
+@pytest.fixture
+def handle(slot: Slot) -> Iterator[Client]:
+    """One replica behind Serve's own ingress."""
+    yield from _client(slot, "handle")
