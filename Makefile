@@ -7,6 +7,8 @@ SHELL := bash
 PYTHON ?= python3
 CONFIG ?= serve_config.yaml
 PORT ?=
+# Where the Azure 2023 conversation trace lies; without it the load is synthetic.
+TRACE ?= ../shared/data/traces/azure_conv.csv
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
@@ -53,8 +55,8 @@ fmt: install ## Format the code, and fix what the linter can.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-demo: install ## The same load under fcfs and andes, side by side (DEMO_ARGS=).
-	$(BIN)/andes demo $(DEMO_ARGS)
+demo: install ## The same load under fcfs and andes, side by side (TRACE=, DEMO_ARGS=).
+	$(BIN)/andes demo --trace $(TRACE) $(DEMO_ARGS)
 
 clean: ## Remove caches and what runs left, but not .venv.
 	rm -rf .run .mypy_cache .pytest_cache .ruff_cache .hypothesis

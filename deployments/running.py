@@ -21,6 +21,7 @@ class Running(BaseModel):
         ray_address: The Ray cluster it runs on.
         own_ray: That cluster, if it was started for the service.
         haproxy_mark: Part of the command line of its HAProxy and of nobody else's.
+        replica_mark: The same, of its replicas.
         ports: What it listens on.
     """
 
@@ -30,6 +31,7 @@ class Running(BaseModel):
     ray_address: str
     own_ray: OwnRay | None
     haproxy_mark: str
+    replica_mark: str
     ports: tuple[int, ...]
 
 

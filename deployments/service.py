@@ -133,6 +133,11 @@ def stop() -> bool:
     end(processes_with(running.haproxy_mark), STOP_TIMEOUT_S)
     if running.own_ray:
         cluster.stop(running.own_ray)
+    wait_until(
+        lambda: not processes_with(running.replica_mark),
+        STOP_TIMEOUT_S,
+        "replicas are still there",
+    )
     for port in running.ports:
         _wait_for_port(port, STOP_TIMEOUT_S, f"port {port} is still held")
     forget(RUN_DIR)
@@ -174,11 +179,21 @@ def _start(config: ServiceConfig, progress: Progress) -> None:
         progress("starting Ray")
         own_ray = cluster.start(environ, RUN_DIR / "ray.log")
         address = own_ray.address
-    cluster.connect(address)
-    record(_running(config, address, own_ray), RUN_DIR)
+    _join(config, address, own_ray)
     _require_empty_serve(config.app, address)
     progress("submitting the application")
     _serve_run(config, address, environ)
+
+
+def _join(config: ServiceConfig, address: str, own_ray: cluster.OwnRay | None) -> None:
+    try:
+        cluster.connect(address)
+        record(_running(config, address, own_ray), RUN_DIR)
+    except BaseException:
+        # Nothing is written down yet that would stop it later.
+        if own_ray:
+            cluster.stop(own_ray)
+        raise
 
 
 def _running(config: ServiceConfig, address: str, own: cluster.OwnRay | None) -> Running:
@@ -187,6 +202,7 @@ def _running(config: ServiceConfig, address: str, own: cluster.OwnRay | None) ->
         ray_address=address,
         own_ray=own,
         haproxy_mark=f"haproxy-serve/{ray.get_runtime_context().get_node_id()}/",
+        replica_mark=f"ServeReplica:{config.app}:",
         ports=_ports(config),
     )
 

@@ -94,6 +94,7 @@ def test_a_running_service_is_recalled_as_recorded(
         ray_address="127.0.0.1:1",
         own_ray=own_ray,
         haproxy_mark="haproxy-serve/abc/",
+        replica_mark="ServeReplica:andes:",
         ports=(8000, 8404),
     )
     record(running, tmp_path)
