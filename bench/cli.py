@@ -107,7 +107,7 @@ def demo(  # noqa: PLR0913 - typer reads the options off the signature
     start_s: options.StartS = 600.0,
     duration_s: options.DurationS = 60.0,
     rate_scale: options.RateScale = 1.0,
-    time_scale: options.TimeScale = 0.7,
+    time_scale: options.TimeScale = 0.85,
     rate: options.Rate = _DEFAULTS.rate,
     profile: options.Profile = _DEFAULTS.profile,
     ttft_s: options.TtftS = None,

@@ -57,5 +57,5 @@ def test_any_text_survives_the_tokenizer(model: Path, text: str) -> None:
 def test_only_whole_characters_can_be_written(model: Path) -> None:
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     bias = load_file(model / "model.safetensors")["lm_head.weight"][:, 0]
-    allowed = {tokenizer.decode([i]) for i in (bias == 0).nonzero()[0].tolist()}
+    allowed = {tokenizer.decode([i]) for i in (bias > -10.0).nonzero()[0].tolist()}
     assert allowed == {chr(b) for b in WRITES}
