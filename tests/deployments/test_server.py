@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -87,10 +88,11 @@ async def server() -> AsyncIterator[AndesServer]:
 
 
 async def test_the_engines_report_reaches_the_routing_stats(server: AndesServer) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         stats = await server.record_routing_stats()
         if from_routing_stats(stats) == REPORT:
             break
+        await asyncio.sleep(0.01)
     assert from_routing_stats(stats) == REPORT
     assert stats["of"] == "the engine"
 
