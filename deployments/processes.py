@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 POLL_S = 0.2
 
