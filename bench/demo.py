@@ -21,7 +21,7 @@ from bench.client import run_load
 from bench.comparison import POLICIES, Comparison, Run
 from bench.endpoint import Endpoint, find_model
 from bench.errors import UserError
-from bench.live import make_load, select_requests
+from bench.live import INTERRUPTED, make_load, select_requests, was_interrupted
 from bench.load import Load
 from bench.progress import progress_bar
 from bench.report import caveats, render_table
@@ -70,12 +70,15 @@ def run_demo(arguments: DemoArguments, command: str) -> int:
     """Run the pairs, print the table side by side, and write it with a picture.
 
     Raises:
-        UserError: A bad trace or configuration, or a service that does not start.
+        UserError: A bad trace or configuration, a service that does not start, or a run
+            that was stopped: half a comparison is none.
     """
     notes = Console(stderr=True, highlight=False)
     requests = select_requests(arguments.load)
     if arguments.load.trace is None:
         notes.print("[yellow]![/yellow] No trace file: a synthetic load of the same shape.")
+    # Asked before the runs: somebody may commit while they last.
+    made_by = environment()
     runs: list[Run] = []
     streams: list[Sequence[Stream]] = []
     for number in range(arguments.pairs):
@@ -93,7 +96,7 @@ def run_demo(arguments: DemoArguments, command: str) -> int:
         command=command,
         load=comparison.describe(arguments.load, requests),
         arguments=_without_paths(arguments),
-        environment=environment(),
+        environment=made_by,
         runs=runs,
     )
     _publish(result, streams, arguments.out)
@@ -111,7 +114,11 @@ def _serve_and_load(
         },
     }
     try:
-        with service(arguments.config, overrides, progress=notes.print) as running:
+        with (
+            notes.status("starting") as status,
+            service(arguments.config, overrides, progress=status.update) as running,
+        ):
+            status.stop()
             model = find_model(running.base_url, None)
             load = make_load(
                 msgspec.structs.replace(
@@ -127,9 +134,12 @@ def _serve_and_load(
             )
             notes.print(f"{len(load.streams):,} requests to {endpoint.base_url}")
             with progress_bar(notes) as on_progress:
-                return load, run_load(load, endpoint, on_progress=on_progress)
+                streams = run_load(load, endpoint, on_progress=on_progress)
     except (ConfigError, ServiceError) as error:
         raise UserError(str(error), exit_code=1) from error
+    if was_interrupted(load, streams):
+        raise UserError("stopped: nothing is written.", exit_code=INTERRUPTED)
+    return load, streams
 
 
 def _without_paths(arguments: DemoArguments) -> dict[str, object]:

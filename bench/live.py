@@ -53,9 +53,14 @@ def run_bench(arguments: BenchArguments) -> int:
     with progress_bar(notes) as on_progress:
         streams = run_load(load, endpoint, on_progress=on_progress)
     _report(arguments, load, streams, notes)
-    if any(s.error == CANCELLED for s in streams) or len(streams) < len(load.streams):
+    if was_interrupted(load, streams):
         return INTERRUPTED
     return int(all(stream.error for stream in streams))
+
+
+def was_interrupted(load: Load, streams: list[Stream]) -> bool:
+    """Whether the run was stopped before every stream of the load had ended."""
+    return len(streams) < len(load.streams) or any(s.error == CANCELLED for s in streams)
 
 
 def select_requests(arguments: BenchArguments) -> list[Request]:

@@ -6,10 +6,8 @@ vLLM's own.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,6 +26,7 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
 
+from deployments.environment import variable
 from deployments.tiny_model import ensure_tiny_model
 from qoe import Expectation
 from scheduler.andes import AndesScheduler
@@ -89,7 +88,7 @@ class VirtualEngine:
         config.cache_config.num_gpu_blocks = num_blocks
         config.cache_config.block_size = block_size_tokens
         self._hasher = _block_hasher(block_size_tokens)
-        with _environment(SETTINGS_ENV, settings.model_dump_json()):
+        with variable(SETTINGS_ENV, settings.model_dump_json()):
             self.scheduler: Any = scheduler_cls(
                 vllm_config=config,
                 kv_cache_config=_kv_cache_config(num_blocks, block_size_tokens),
@@ -173,18 +172,6 @@ class VirtualEngine:
     def _set_clock(self) -> None:
         self.scheduler.now_s = lambda: self.now_s
         self.scheduler.wall_s = lambda: self.now_s
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
 
 
 @cache

@@ -1,9 +1,10 @@
-"""What a start needs from the process environment, and what a CPU engine is given there."""
+"""What a start needs from the process environment, and how to set a variable."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Literal
 
@@ -45,6 +46,19 @@ def require_streaming_environment(
             f"`unset {DIRECT_STREAMING_ENV}`, and start `ray start` and `serve run` again "
             "without it; or set streaming: direct."
         )
+
+
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable of this process for the length of a `with` block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _assignments(names: Mapping[str, str] | list[str]) -> str:

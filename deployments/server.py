@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +14,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
 )
 from ray.serve.llm import LLMServer
 
+from deployments.environment import variable
 from deployments.middleware import FIELDS_KEY, QoEFieldsMiddleware, Refusal, refusal_of
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
 from telemetry.channel import ReportReceiver, new_endpoint
@@ -36,7 +35,7 @@ class AndesServer(LLMServer):
         endpoint = new_endpoint()
         self._receiver = ReportReceiver(endpoint)
         # The engine process inherits the environment it is started in.
-        with _environment(REPORT_ENDPOINT_ENV, endpoint):
+        with variable(REPORT_ENDPOINT_ENV, endpoint):
             try:
                 await super().start()
             except BaseException:
@@ -116,15 +115,3 @@ async def _refused(refusal: Refusal) -> AsyncGenerator[Any, None]:
             code=refusal.code,
         )
     )
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before

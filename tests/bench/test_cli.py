@@ -6,10 +6,15 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import app
+from bench.cli import app, main
+from bench.live import was_interrupted
+from bench.load import Load, PlannedStream
+from bench.results import CANCELLED, Stream
+from qoe import Expectation
 
 ROOT = Path(__file__).parents[2]
 TRACE = "arrival_s,input_tokens,output_tokens\n" + "".join(
@@ -233,3 +238,31 @@ def test_ctrl_c_before_any_stream_ended_says_so(peer, tmp_path) -> None:
     assert process.returncode == 130
     assert "stopped before any stream ended" in stderr
     assert "Traceback" not in stderr
+
+
+def test_a_demo_of_a_config_that_is_not_there_ends_in_one_line(tmp_path, capsys) -> None:
+    missing = tmp_path / "nowhere.yaml"
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--config", str(missing), "--out", str(tmp_path)])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert "there is no such file" in " ".join(error.split())
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_stopped_is_told_from_one_that_ended() -> None:
+    reader = Expectation(1.0, 5.0)
+    load = Load((PlannedStream(0.0, 5, 5, reader), PlannedStream(1.0, 5, 5, reader)))
+    ended = Stream(
+        arrival_s=0.0,
+        input_tokens=5,
+        output_tokens=5,
+        ttft_s=1,
+        tds=5,
+        delivered_at_s=[1.0],
+    )
+    stopped = msgspec.structs.replace(ended, error=CANCELLED)
+    assert not was_interrupted(load, [ended, ended])
+    assert was_interrupted(load, [ended])
+    assert was_interrupted(load, [ended, stopped])

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
 
 from deployments.config import ConfigError
-from deployments.environment import STREAMING_ENV, require_streaming_environment
+from deployments.environment import (
+    STREAMING_ENV,
+    require_streaming_environment,
+    variable,
+)
 
 
 def test_direct_streaming_starts_with_its_environment() -> None:
@@ -38,3 +45,16 @@ def test_handles_need_no_environment() -> None:
 def test_handles_refuse_the_variable_that_takes_them_away() -> None:
     with pytest.raises(ConfigError, match="unset RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"):
         require_streaming_environment("handle", STREAMING_ENV)
+
+
+@pytest.mark.parametrize("before", [None, "was here"])
+def test_a_variable_is_as_it_was_after_the_block_even_if_it_raised(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANDES_TEST", raising=False)
+    if before is not None:
+        monkeypatch.setenv("ANDES_TEST", before)
+    with contextlib.suppress(ZeroDivisionError), variable("ANDES_TEST", "inside"):
+        assert os.environ["ANDES_TEST"] == "inside"
+        raise ZeroDivisionError
+    assert os.environ.get("ANDES_TEST") == before
