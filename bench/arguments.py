@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -50,20 +51,31 @@ class BenchArguments(msgspec.Struct, frozen=True, kw_only=True):
     plot: Path | None = None
 
     def __post_init__(self) -> None:
-        if (self.trace is None) == (not self.synthetic):
-            given = "both" if self.synthetic else "neither"
-            raise UserError(
-                f"give exactly one of --trace FILE and --synthetic; there is {given}."
-            )
+        require_one_load(self.trace, self.synthetic)
 
 
-def refuse_synthetic_options(ctx: typer.Context) -> None:
+def require_one_load(trace: Path | None, synthetic: bool) -> None:
+    """Refuse a command without a load, or with two.
+
+    Raises:
+        UserError: There is not exactly one of --trace and --synthetic.
+    """
+    if (trace is None) == (not synthetic):
+        given = "both" if synthetic else "neither"
+        raise UserError(
+            f"give exactly one of --trace FILE and --synthetic; there is {given}."
+        )
+
+
+def refuse_synthetic_options(
+    ctx: typer.Context, names: Sequence[str] = SYNTHETIC_ONLY
+) -> None:
     """With a trace, options that shape a synthetic load would have no effect.
 
     Raises:
-        UserError: One of them is on the command line.
+        UserError: One of `names` is on the command line.
     """
-    for name in SYNTHETIC_ONLY:
+    for name in names:
         source = ctx.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             flag = "--" + name.replace("_", "-")

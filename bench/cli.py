@@ -15,12 +15,18 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from bench import options
 from bench.arguments import BenchArguments, refuse_synthetic_options
-from bench.errors import UserError
+from bench.errors import INTERRUPTED, UserError
+from bench.grid.arguments import grid_arguments
+from bench.options import grid as gridded
+from bench.options import live, load, measure
+from bench.options import replay as replayed
+from bench.replay.arguments import SYNTHETIC_ONLY as REPLAY_SYNTHETIC_ONLY
+from bench.replay.arguments import ReplayArguments, replay_arguments
 
 # Only the defaults are read from it; arguments without a load are refused.
 _DEFAULTS = BenchArguments(synthetic=True)
+_REPLAY = ReplayArguments(synthetic=True)
 
 
 class _OneLineErrors(TyperGroup):
@@ -34,6 +40,8 @@ class _OneLineErrors(TyperGroup):
             _fail(error.format_message(), error.exit_code)
         except UserError as error:
             _fail(str(error), error.exit_code)
+        except (KeyboardInterrupt, typer.Abort):
+            _fail("stopped.", INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -56,30 +64,30 @@ def _root(ctx: typer.Context) -> None:
 def bench(  # noqa: PLR0913 - typer reads the options off the signature
     *,
     ctx: typer.Context,
-    trace: options.Trace = _DEFAULTS.trace,
-    synthetic: options.Synthetic = False,
-    start_s: options.StartS = _DEFAULTS.start_s,
-    duration_s: options.DurationS = _DEFAULTS.duration_s,
-    rate_scale: options.RateScale = _DEFAULTS.rate_scale,
-    time_scale: options.TimeScale = _DEFAULTS.time_scale,
-    rate: options.Rate = _DEFAULTS.rate,
-    intensity: options.Intensity = _DEFAULTS.intensity,
-    burst_share: options.BurstShare = _DEFAULTS.burst_share,
-    cycle_s: options.CycleS = _DEFAULTS.cycle_s,
-    input_tokens: options.InputTokens = _DEFAULTS.input_tokens,
-    output_tokens: options.OutputTokens = _DEFAULTS.output_tokens,
-    profile: options.Profile = _DEFAULTS.profile,
-    ttft_s: options.TtftS = _DEFAULTS.ttft_s,
-    tds: options.Tds = _DEFAULTS.tds,
-    url: options.Url = _DEFAULTS.url,
-    model: options.Model = _DEFAULTS.model,
-    max_context_tokens: options.MaxContextTokens = _DEFAULTS.max_context_tokens,
-    max_output_tokens: options.MaxOutputTokens = _DEFAULTS.max_output_tokens,
-    seed: options.Seed = _DEFAULTS.seed,
-    ignore_eos: options.IgnoreEos = _DEFAULTS.ignore_eos,
-    label: options.Label = _DEFAULTS.label,
-    json: options.Json = _DEFAULTS.json,
-    plot: options.Plot = _DEFAULTS.plot,
+    trace: load.Trace = _DEFAULTS.trace,
+    synthetic: load.Synthetic = False,
+    start_s: load.StartS = _DEFAULTS.start_s,
+    duration_s: load.DurationS = _DEFAULTS.duration_s,
+    rate_scale: load.RateScale = _DEFAULTS.rate_scale,
+    time_scale: load.TimeScale = _DEFAULTS.time_scale,
+    rate: load.Rate = _DEFAULTS.rate,
+    intensity: load.Intensity = _DEFAULTS.intensity,
+    burst_share: load.BurstShare = _DEFAULTS.burst_share,
+    cycle_s: load.CycleS = _DEFAULTS.cycle_s,
+    input_tokens: load.InputTokens = _DEFAULTS.input_tokens,
+    output_tokens: load.OutputTokens = _DEFAULTS.output_tokens,
+    profile: load.Profile = _DEFAULTS.profile,
+    ttft_s: load.TtftS = _DEFAULTS.ttft_s,
+    tds: load.Tds = _DEFAULTS.tds,
+    url: live.Url = _DEFAULTS.url,
+    model: live.Model = _DEFAULTS.model,
+    max_context_tokens: live.MaxContextTokens = _DEFAULTS.max_context_tokens,
+    max_output_tokens: live.MaxOutputTokens = _DEFAULTS.max_output_tokens,
+    seed: load.Seed = _DEFAULTS.seed,
+    ignore_eos: live.IgnoreEos = _DEFAULTS.ignore_eos,
+    label: live.Label = _DEFAULTS.label,
+    json: live.Json = _DEFAULTS.json,
+    plot: live.Plot = _DEFAULTS.plot,
 ) -> None:
     """Stream a load against an OpenAI-compatible endpoint and score what readers got.
 
@@ -99,23 +107,89 @@ def bench(  # noqa: PLR0913 - typer reads the options off the signature
 
 
 @app.command()
+def replay(  # noqa: PLR0913 - typer reads the options off the signature
+    *,
+    ctx: typer.Context,
+    trace: load.Trace = _REPLAY.trace,
+    synthetic: load.Synthetic = False,
+    lengths: replayed.Lengths = _REPLAY.lengths,
+    rate: replayed.Rate = _REPLAY.rate,
+    duration_s: replayed.DurationS = _REPLAY.duration_s,
+    intensity: load.Intensity = _REPLAY.intensity,
+    burst_share: load.BurstShare = _REPLAY.burst_share,
+    cycle_s: replayed.CycleS = _REPLAY.cycle_s,
+    ttft_s: replayed.TtftS = str(_REPLAY.ttft_s),
+    tds: replayed.Tds = str(_REPLAY.tds),
+    profile: replayed.Profile = _REPLAY.profile,
+    kv_tokens: replayed.KvTokens = _REPLAY.kv_tokens,
+    resume: replayed.Resume = _REPLAY.resume,
+    scheduler: replayed.Scheduler = None,
+    settings: replayed.Settings = None,
+    seed: replayed.Seed = _REPLAY.seed,
+    json: replayed.Json = _REPLAY.json,
+    plot: replayed.Plot = _REPLAY.plot,
+) -> None:
+    """Replay a load through real vLLM schedulers in virtual time, side by side.
+
+    No model runs and no GPU is needed: a profile says what a step costs.
+
+    [bold]andes replay --synthetic --rate 8 --kv-tokens 60000[/bold]
+
+    [bold]andes replay --trace azure_conv.csv --rate 30 --plot replay.png[/bold]
+    """
+    from bench.replay.command import run_replay  # noqa: PLC0415
+
+    arguments = replay_arguments(ctx.params)
+    if arguments.trace is not None:
+        refuse_synthetic_options(ctx, REPLAY_SYNTHETIC_ONLY)
+    raise typer.Exit(run_replay(arguments))
+
+
+@app.command()
+def grid(  # noqa: PLR0913 - typer reads the options off the signature
+    *,
+    ctx: typer.Context,
+    regime: gridded.RegimeName = None,
+    seeds: gridded.Seeds = None,
+    cycle_s: gridded.CycleS = None,
+    jobs: gridded.Jobs = None,
+    sharegpt: gridded.Sharegpt = None,
+    azure: gridded.Azure = None,
+    quick: gridded.Quick = False,
+    out: gridded.Out = None,
+    partial: gridded.Partial = False,
+    redraw: gridded.Redraw = False,
+) -> None:
+    """Make the evidence: replays of every scheduler over bursts, rates and engines.
+
+    Writes grid.json, grid.md, grid-summary.md and grid-*.png. The default takes about
+    half an hour on two cores.
+
+    [bold]andes grid --quick --regime C --out /tmp/grid[/bold]
+    """
+    from bench.grid.command import run_grid  # noqa: PLC0415
+
+    raise typer.Exit(run_grid(grid_arguments(ctx.params)))
+
+
+@app.command()
 def demo(  # noqa: PLR0913 - typer reads the options off the signature
     *,
-    trace: options.Trace = None,
-    pairs: options.Pairs = 3,
-    kv_blocks: options.KvBlocks = 64,
-    start_s: options.StartS = 600.0,
-    duration_s: options.DurationS = 45.0,
-    rate_scale: options.RateScale = 1.0,
-    time_scale: options.TimeScale = 1.0,
-    rate: options.Rate = _DEFAULTS.rate,
-    profile: options.Profile = _DEFAULTS.profile,
-    ttft_s: options.TtftS = None,
-    tds: options.Tds = None,
-    max_output_tokens: options.MaxOutputTokens = None,
-    seed: options.Seed = 0,
-    config: options.Config = None,
-    out: options.Out = Path("docs/results"),
+    trace: load.Trace = None,
+    pairs: measure.Pairs = 3,
+    kv_blocks: measure.KvBlocks = 64,
+    start_s: load.StartS = 600.0,
+    duration_s: load.DurationS = 45.0,
+    rate_scale: load.RateScale = 1.0,
+    time_scale: load.TimeScale = 1.0,
+    rate: load.Rate = _DEFAULTS.rate,
+    profile: load.Profile = _DEFAULTS.profile,
+    ttft_s: load.TtftS = None,
+    tds: load.Tds = None,
+    max_output_tokens: live.MaxOutputTokens = None,
+    seed: load.Seed = 0,
+    config: measure.Config = None,
+    out: measure.Out = Path("docs/results"),
 ) -> None:
     """Run the same load on the same service under fcfs and under andes, in turns.
 
@@ -144,9 +218,9 @@ def demo(  # noqa: PLR0913 - typer reads the options off the signature
 @app.command()
 def microbench(
     *,
-    streams: options.Sizes = None,
-    steps: options.Steps = 400,
-    json: options.MicrobenchJson = None,
+    streams: measure.Sizes = None,
+    steps: measure.Steps = 400,
+    json: measure.MicrobenchJson = None,
 ) -> None:
     """Measure the planner beside vLLM's own scheduling, interleaved in one run.
 

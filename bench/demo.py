@@ -20,8 +20,8 @@ from bench.arguments import BenchArguments
 from bench.client import run_load
 from bench.comparison import POLICIES, Comparison, Run
 from bench.endpoint import Endpoint, find_model
-from bench.errors import UserError
-from bench.live import INTERRUPTED, make_load, select_requests, was_interrupted
+from bench.errors import INTERRUPTED, UserError
+from bench.live import make_load, select_requests, was_interrupted
 from bench.load import Load
 from bench.progress import progress_bar
 from bench.report import caveats, render_table

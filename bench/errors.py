@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+# The exit code of a command that Ctrl-C stopped.
+INTERRUPTED = 130
+
 
 class UserError(Exception):
     """`str()` is one sentence for the person at the terminal; no traceback is wanted.

@@ -11,15 +11,13 @@ from rich.markup import escape
 from bench.arguments import BenchArguments
 from bench.client import run_load
 from bench.endpoint import Endpoint, find_model
-from bench.errors import UserError
+from bench.errors import INTERRUPTED, UserError
 from bench.load import BurstShape, Load, cyclic_burst, plan_load
 from bench.progress import progress_bar
 from bench.report import caveats, render_table
 from bench.results import CANCELLED, Result, Stream, environment, summarise, write_result
 from bench.traces import Request, read_trace, select
 from qoe import PROFILES
-
-INTERRUPTED = 130
 
 
 def run_bench(arguments: BenchArguments) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from qoe import Expectation, Profile
 from qoe.metrics import Floats
 
 MAX_REQUESTS = 1_000_000
+
+# Expected TTFT in seconds by prompt length in tokens.
+TtftRule = Callable[[int], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def plan_load(
     requests: Sequence[Request],
     profile: Profile,
     *,
-    ttft_s: float | None = None,
+    ttft_s: float | TtftRule | None = None,
     tds: float | None = None,
     max_context_tokens: int | None = None,
     max_output_tokens: int | None = None,
@@ -122,7 +125,7 @@ def plan_load(
     Args:
         requests: In order of arrival.
         profile: The population that readers are drawn from.
-        ttft_s: Replaces every reader's expected TTFT.
+        ttft_s: Replaces every reader's expected TTFT; a rule sees the prompt as sent.
         tds: Replaces every reader's expected TDS, tokens/s.
         max_context_tokens: Prompt and answer together; None means no limit.
         max_output_tokens: Longest answer; None means no limit.
@@ -135,8 +138,9 @@ def plan_load(
         reader = profile.sample(rng)
         inputs, outputs = _fitted(request, max_context_tokens, max_output_tokens)
         clipped += (inputs, outputs) != (request.input_tokens, request.output_tokens)
+        expected_s = ttft_s(inputs) if callable(ttft_s) else ttft_s
         expectation = Expectation(
-            reader.ttft_s if ttft_s is None else ttft_s,
+            reader.ttft_s if expected_s is None else expected_s,
             reader.tds if tds is None else tds,
         )
         streams.append(PlannedStream(request.arrival_s, inputs, outputs, expectation))

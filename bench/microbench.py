@@ -19,8 +19,9 @@ from rich.progress import track
 from rich.table import Table
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
+from bench.load import PlannedStream
+from bench.replay.engine import EngineSize, VirtualEngine
 from bench.results import Environment, environment
-from bench.virtual_engine import Arrival, VirtualEngine
 from qoe import Expectation
 from scheduler.andes import AndesScheduler
 from scheduler.settings import SchedulerSettings
@@ -28,7 +29,7 @@ from scheduler.settings import SchedulerSettings
 DEFAULT_SIZES = (50, 200, 1000)
 INPUT_TOKENS = 64
 OUTPUT_TOKENS = 4000
-BLOCKS_PER_RUNNING_STREAM = 30
+TOKENS_PER_RUNNING_STREAM = 480
 WARM_UP_STEPS = 60
 
 
@@ -107,14 +108,17 @@ def _engine(num_streams: int, scheduler_cls: type[AsyncScheduler]) -> VirtualEng
     running = max(1, num_streams // 2)
     engine = VirtualEngine(
         SchedulerSettings(replan_period_s=0.0),
-        num_blocks=1 + running * BLOCKS_PER_RUNNING_STREAM,
-        max_num_seqs=running,
-        max_num_batched_tokens=16384,
+        EngineSize(
+            kv_tokens=running * TOKENS_PER_RUNNING_STREAM,
+            max_num_seqs=running,
+            max_num_batched_tokens=16384,
+        ),
         scheduler_cls=scheduler_cls,
     )
     for number in range(num_streams):
         reader = Expectation(1.0, 3.0 + number % 7)
-        engine.submit(str(number), Arrival(0.0, INPUT_TOKENS, OUTPUT_TOKENS, reader))
+        stream = PlannedStream(0.0, INPUT_TOKENS, OUTPUT_TOKENS, reader)
+        engine.submit(str(number), stream)
     return engine
 
 

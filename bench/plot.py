@@ -4,52 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
-from bench.results import CANCELLED, GOOD_QOE, Stream
+from bench.figure import INK, MUTED, STYLE, cdf, colours, mark
+from bench.results import CANCELLED, Stream
+from bench.scores import GOOD_QOE
 from qoe import area_qoe
 from qoe.metrics import Floats, digestion_starts
 
 Runs = Mapping[str, Sequence[Stream]]
-
-# Okabe and Ito's palette: told apart with any kind of colour vision.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_INK = "#2b2b2b"
-_MUTED = "#9a9a9a"
-_STYLE: dict[Any, Any] = {
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.12,
-    "figure.constrained_layout.h_pad": 0.12,
-    "font.size": 10,
-    "text.color": _INK,
-    # A label is the user's: a dollar sign in it is a dollar sign.
-    "text.parse_math": False,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11.5,
-    "axes.titlepad": 10,
-    "axes.grid": True,
-    "grid.color": "#ececec",
-    "axes.axisbelow": True,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round",
-}
 
 
 def plot_runs(runs: Runs, path: Path) -> None:
@@ -68,7 +37,7 @@ def plot_runs(runs: Runs, path: Path) -> None:
     }
     if not ended or not all(ended.values()):
         raise ValueError("every run needs a stream that ended")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.5, 8.0))
         (qoe_axes, ttft_axes), (delivery_axes, live_axes) = figure.subplots(2, 2)
         _plot_qoe(qoe_axes, ended)
@@ -79,13 +48,9 @@ def plot_runs(runs: Runs, path: Path) -> None:
         figure.savefig(path, dpi=150)
 
 
-def _colours(runs: Runs) -> dict[str, str]:
-    return {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(runs)}
-
-
 def _add_legend(figure: Figure, runs: Runs) -> None:
     handles = []
-    for label, colour in _colours(runs).items():
+    for label, colour in colours(runs).items():
         scores = _area_qoes(runs[label])
         text = f"{label}   mean QoE {scores.mean():.2f} · {scores.size:,} streams"
         handles.append(Line2D([], [], color=colour, linewidth=5, label=text))
@@ -93,36 +58,36 @@ def _add_legend(figure: Figure, runs: Runs) -> None:
 
 
 def _plot_qoe(axes: Axes, runs: Runs) -> None:
-    for label, colour in _colours(runs).items():
-        _cdf(axes, _area_qoes(runs[label]), len(runs[label]), colour)
-    _mark(axes, GOOD_QOE, "0.95")
+    for label, colour in colours(runs).items():
+        cdf(axes, _area_qoes(runs[label]), len(runs[label]), colour)
+    mark(axes, GOOD_QOE, "0.95")
     axes.set(xlim=(0, 1.01), xlabel="area QoE of a stream")
     axes.set_title("Experience: streams with at most this QoE")
 
 
 def _plot_ttft(axes: Axes, runs: Runs) -> None:
-    for label, colour in _colours(runs).items():
+    for label, colour in colours(runs).items():
         first_s = [s.delivered_at_s[0] for s in runs[label] if s.delivered_at_s]
-        _cdf(axes, np.array(first_s), len(runs[label]), colour)
+        cdf(axes, np.array(first_s), len(runs[label]), colour)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    _mark(axes, _median_expected_ttft_s(runs), "expected")
+    mark(axes, _median_expected_ttft_s(runs), "expected")
     axes.set_xlabel("time to first token, s (log)")
     axes.set_title("Patience: streams that had begun by then")
 
 
 def _plot_delivery(axes: Axes, runs: Runs) -> None:
     load = next(iter(runs.values()))
-    axes.plot(*_cumulative(load, _expected_at_s), color=_INK, linestyle=":", zorder=3)
-    for label, colour in _colours(runs).items():
+    axes.plot(*_cumulative(load, _expected_at_s), color=INK, linestyle=":", zorder=3)
+    for label, colour in colours(runs).items():
         delivered = _cumulative(runs[label], lambda s: np.asarray(s.delivered_at_s))
         axes.plot(*delivered, color=colour, linewidth=1.2, alpha=0.45)
         axes.plot(*_cumulative(runs[label], _read_at_s), color=colour)
     axes.legend(
         handles=[
-            Line2D([], [], color=_INK, linestyle=":", label="readers expect"),
-            Line2D([], [], color=_MUTED, label="readers have read"),
-            Line2D([], [], color=_MUTED, linewidth=1.2, alpha=0.45, label="delivered"),
+            Line2D([], [], color=INK, linestyle=":", label="readers expect"),
+            Line2D([], [], color=MUTED, label="readers have read"),
+            Line2D([], [], color=MUTED, linewidth=1.2, alpha=0.45, label="delivered"),
         ],
         loc="lower right",
     )
@@ -133,15 +98,15 @@ def _plot_delivery(axes: Axes, runs: Runs) -> None:
 
 
 def _plot_live(axes: Axes, runs: Runs) -> None:
-    for label, colour in _colours(runs).items():
+    for label, colour in colours(runs).items():
         streams = runs[label]
         axes.plot(*_level(streams, _finished_s), color=colour, drawstyle="steps-post")
         times_s, waiting = _level(streams, _began_s)
         axes.fill_between(times_s, waiting, step="post", color=colour, alpha=0.25, lw=0)
     axes.legend(
         handles=[
-            Line2D([], [], color=_MUTED, label="live"),
-            Line2D([], [], color=_MUTED, alpha=0.35, linewidth=7, label="no token yet"),
+            Line2D([], [], color=MUTED, label="live"),
+            Line2D([], [], color=MUTED, alpha=0.35, linewidth=7, label="no token yet"),
         ],
         loc="upper right",
     )
@@ -155,32 +120,6 @@ def _area_qoes(streams: Sequence[Stream]) -> Floats:
 
 def _median_expected_ttft_s(runs: Runs) -> float:
     return float(np.median([s.ttft_s for streams in runs.values() for s in streams]))
-
-
-def _cdf(axes: Axes, values: Floats, total: int, colour: str) -> None:
-    """Shares of `total`: streams without a value keep the curve below 100 %."""
-    if values.size:
-        shares = np.arange(values.size + 1) / total
-        ordered = np.sort(values)
-        axes.step(np.append(ordered[0], ordered), shares, color=colour, where="post")
-    axes.set_ylim(0, 1.02)
-    axes.set_ylabel("streams")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def _mark(axes: Axes, x: float, text: str) -> None:
-    axes.axvline(x, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate(
-        text,
-        (x, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4, -2),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        fontsize=9,
-        color="#6a6a6a",
-    )
 
 
 def _expected_at_s(stream: Stream) -> Floats:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from rich.table import Table
 
 from bench.results import Stream, Summary
+from bench.scores import Quality
 
 MAX_P99_SEND_LAG_S = 0.1
 
-Cell = Callable[[Summary], str]
+Run = TypeVar("Run")
+# A quantity, and its statistics: the name of each and how it is written.
+Block = tuple[str, tuple[tuple[str, Callable[[Run], str]], ...]]
 
-_BLOCKS: tuple[tuple[str, tuple[tuple[str, Cell], ...]], ...] = (
+QUALITY_BLOCKS: tuple[Block[Quality], ...] = (
     (
         "area QoE",
         (
@@ -53,6 +57,9 @@ _BLOCKS: tuple[tuple[str, tuple[tuple[str, Cell], ...]], ...] = (
             ("a stream (TDS), p50", lambda s: _pace(s.tds.p50)),
         ),
     ),
+)
+_BLOCKS: tuple[Block[Summary], ...] = (
+    *QUALITY_BLOCKS,
     (
         "requests",
         (
@@ -75,17 +82,27 @@ _BLOCKS: tuple[tuple[str, tuple[tuple[str, Cell], ...]], ...] = (
 
 def render_table(runs: Sequence[tuple[str, Summary]], *, title: str | None = None) -> Table:
     """A table with one column for each (label, summary) and one row for each metric."""
+    return metric_table(_BLOCKS, runs, title=title)
+
+
+def metric_table(
+    blocks: Sequence[Block[Run]],
+    runs: Sequence[tuple[str, Run]],
+    *,
+    title: str | None = None,
+) -> Table:
+    """One column for each (label, run), one row for each statistic of the blocks."""
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
     for label, _ in runs:
         table.add_column(label, justify="right")
-    for quantity, rows in _BLOCKS:
+    for quantity, rows in blocks:
         for position, (statistic, cell) in enumerate(rows):
             table.add_row(
                 "" if position else quantity,
                 statistic,
-                *(cell(summary) for _, summary in runs),
+                *(cell(run) for _, run in runs),
                 end_section=position == len(rows) - 1,
             )
     return table

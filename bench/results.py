@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from qoe import Expectation, area_qoe, delay_qoe, stall_s
+from bench.scores import Quality, Scores, percentile
+from qoe import Expectation
 
 CANCELLED = "cancelled"
-GOOD_QOE = 0.95
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,28 +49,6 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         return Expectation(self.ttft_s, self.tds)
 
 
-class Ttft(msgspec.Struct, frozen=True):
-    """Seconds to the first token; None where no stream delivered any."""
-
-    mean: float | None
-    p50: float | None
-    p99: float | None
-
-
-class Stall(msgspec.Struct, frozen=True):
-    """Seconds a reader sat with nothing to read after the first token."""
-
-    mean: float
-    p99: float
-    max: float
-
-
-class Tds(msgspec.Struct, frozen=True):
-    """Tokens/s of a stream after its first token; None where no stream has two tokens."""
-
-    p50: float | None
-
-
 class SendLag(msgspec.Struct, frozen=True):
     """Seconds by which the client itself sent late."""
 
@@ -78,13 +56,10 @@ class SendLag(msgspec.Struct, frozen=True):
     max: float
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """One run in numbers. QoE is over every stream, failed ones included.
+class Summary(Quality, frozen=True, kw_only=True):
+    """One run in numbers. `requests` are the streams that ended, well or not.
 
     Attributes:
-        share_qoe_area_ge_0_95: Part of the streams whose area QoE is 0.95 or more.
-        tokens_per_s: Tokens delivered over `makespan_s`.
-        requests: Streams counted: those that ended, well or not.
         errors: Streams that failed, by kind.
         short: Streams that ended well with fewer tokens than asked for.
         clipped: Requests cut to what the model or the options allow.
@@ -92,17 +67,6 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         makespan_s: From the start of the run to the last token.
     """
 
-    mean_qoe_area: float
-    p5_qoe_area: float
-    share_qoe_area_ge_0_95: float
-    mean_qoe_delay: float
-    p5_qoe_delay: float
-    share_qoe_delay_ge_0_95: float
-    ttft_s: Ttft
-    stall_s: Stall
-    tds: Tds
-    tokens_per_s: float
-    requests: int
     errors: dict[str, int]
     short: int
     clipped: int
@@ -142,36 +106,20 @@ def summarise(streams: Sequence[Stream], *, clipped: int = 0) -> Summary:
         ValueError: No stream has ended.
     """
     ended = [stream for stream in streams if stream.error != CANCELLED]
-    if not ended:
-        raise ValueError("no stream has ended")
-    area = np.array([area_qoe(s.delivered_at_s, s.expectation) for s in ended])
-    delay = np.array([delay_qoe(s.delivered_at_s, s.expectation) for s in ended])
-    stalls_s = np.array([stall_s(s.delivered_at_s, s.expectation) for s in ended])
+    scores = Scores([stream.arrival_s for stream in ended])
+    for row, stream in enumerate(ended):
+        scores.score(row, stream.delivered_at_s, stream.expectation)
     lags_s = np.array([s.send_lag_s for s in ended])
-    makespan_s = max(s.arrival_s + max(s.delivered_at_s, default=0.0) for s in ended)
-    num_tokens = sum(len(s.delivered_at_s) for s in ended)
     return Summary(
-        mean_qoe_area=float(area.mean()),
-        p5_qoe_area=_percentile(area, 5),
-        share_qoe_area_ge_0_95=float((area >= GOOD_QOE).mean()),
-        mean_qoe_delay=float(delay.mean()),
-        p5_qoe_delay=_percentile(delay, 5),
-        share_qoe_delay_ge_0_95=float((delay >= GOOD_QOE).mean()),
-        ttft_s=_ttft(ended),
-        stall_s=Stall(
-            float(stalls_s.mean()), _percentile(stalls_s, 99), float(stalls_s.max())
-        ),
-        tds=_tds(ended),
-        tokens_per_s=num_tokens / makespan_s if num_tokens else 0.0,
-        requests=len(ended),
+        **msgspec.structs.asdict(scores.quality()),
         errors=dict(Counter(s.error for s in ended if s.error is not None).most_common()),
         short=sum(
             s.error is None and len(s.delivered_at_s) < s.output_tokens for s in ended
         ),
         clipped=clipped,
         cancelled=len(streams) - len(ended),
-        makespan_s=makespan_s,
-        send_lag_s=SendLag(_percentile(lags_s, 99), float(lags_s.max())),
+        makespan_s=scores.makespan_s,
+        send_lag_s=SendLag(percentile(lags_s, 99), float(lags_s.max())),
     )
 
 
@@ -204,28 +152,6 @@ def read_result(path: Path) -> Result:
         msgspec.DecodeError: It is not such a file.
     """
     return msgspec.json.decode(path.read_bytes(), type=Result)
-
-
-def _ttft(streams: Sequence[Stream]) -> Ttft:
-    first_s = np.array([s.delivered_at_s[0] for s in streams if s.delivered_at_s])
-    if not first_s.size:
-        return Ttft(None, None, None)
-    return Ttft(float(first_s.mean()), _percentile(first_s, 50), _percentile(first_s, 99))
-
-
-def _tds(streams: Sequence[Stream]) -> Tds:
-    spans = [(len(s.delivered_at_s) - 1, _span_s(s)) for s in streams]
-    paces = np.array([num_tokens / span_s for num_tokens, span_s in spans if span_s > 0])
-    return Tds(_percentile(paces, 50) if paces.size else None)
-
-
-def _span_s(stream: Stream) -> float:
-    times_s = stream.delivered_at_s
-    return times_s[-1] - times_s[0] if times_s else 0.0
-
-
-def _percentile(values: np.typing.NDArray[np.float64], percent: float) -> float:
-    return float(np.percentile(values, percent))
 
 
 def _git(*arguments: str) -> str | None:

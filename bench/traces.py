@@ -12,6 +12,11 @@ from pathlib import Path
 from bench.errors import Limits, UserError
 
 COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
+# Ours, and those that published lists of lengths have.
+LENGTH_COLUMNS = (
+    ("input_tokens", "output_tokens"),
+    ("num_prefill_tokens", "num_decode_tokens"),
+)
 _ARRIVAL = Limits(0, 1_000_000_000, "seconds")
 _TOKENS = Limits(1, 10_000_000, "tokens", whole=True)
 
@@ -39,15 +44,10 @@ def read_trace(path: Path) -> list[Request]:
         TraceError: The file cannot be read or is empty, a column is missing, a number is
             bad, or arrivals are not in order. The row is the line number in the file.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            numbered = list(_parse(path, lines))
-    except OSError as error:
-        raise TraceError(f"{path}: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(f"{path}: not a CSV text file ({error}).") from error
-    if not numbered:
-        raise TraceError(f"{path}: no requests in the file.")
+    numbered = [
+        (row, _request(f"{path}, row {row}: ", *cells))
+        for row, cells in _rows(path, [COLUMNS])
+    ]
     for (_, before), (row, after) in pairwise(numbered):
         if after.arrival_s < before.arrival_s:
             raise TraceError(
@@ -55,6 +55,48 @@ def read_trace(path: Path) -> list[Request]:
                 f"above ({before.arrival_s:g}); sort the file by arrival_s."
             )
     return [request for _, request in numbered]
+
+
+def read_lengths(path: Path) -> list[tuple[int, int]]:
+    """(input, output) tokens of each row of a CSV file with one of `LENGTH_COLUMNS`.
+
+    Raises:
+        TraceError: The file cannot be read or is empty, columns are missing, or a number
+            is bad.
+    """
+    lengths = []
+    for row, cells in _rows(path, LENGTH_COLUMNS):
+        try:
+            lengths.append(_lengths(*cells))
+        except UserError as error:
+            raise TraceError(f"{path}, row {row}: {error}") from None
+    return lengths
+
+
+def draw_lengths(
+    requests: Sequence[Request], lengths: Sequence[tuple[int, int]], *, seed: int
+) -> list[Request]:
+    """The same arrivals with lengths drawn anew; input and output come from one row."""
+    drawn = random.Random(f"lengths {seed}").choices(lengths, k=len(requests))
+    return [Request(r.arrival_s, *row) for r, row in zip(requests, drawn, strict=True)]
+
+
+def at_rate(requests: Sequence[Request], rate: float) -> list[Request]:
+    """The whole trace, its time stretched so that its mean rate is `rate` requests/s.
+
+    Raises:
+        UserError: All requests arrive at once, or there is only one: no time to stretch.
+    """
+    first_s, span_s = requests[0].arrival_s, requests[-1].arrival_s - requests[0].arrival_s
+    if span_s <= 0:
+        raise UserError(
+            f"--rate={rate:g} has no effect on a trace whose requests arrive at one moment."
+        )
+    scale = (len(requests) - 1) / span_s / rate
+    return [
+        Request((r.arrival_s - first_s) * scale, r.input_tokens, r.output_tokens)
+        for r in requests
+    ]
 
 
 def select(
@@ -88,32 +130,54 @@ def select(
     return [r for r in scaled if duration_s is None or r.arrival_s < duration_s]
 
 
-def _parse(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Request]]:
+def _rows(path: Path, choices: Sequence[tuple[str, ...]]) -> list[tuple[int, list[str]]]:
+    """(line number, cells) of the first choice of columns that the header has in full.
+
+    Raises:
+        TraceError: The file cannot be read, has no rows, or lacks a column of every choice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(_parse(path, lines, choices))
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TraceError(f"{path}: not a CSV text file ({error}).") from error
+    if not rows:
+        raise TraceError(f"{path}: no requests in the file.")
+    return rows
+
+
+def _parse(
+    path: Path, lines: Iterator[str], choices: Sequence[tuple[str, ...]]
+) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(lines)
     header = [name.strip() for name in next(reader, [])]
     if not header:
         raise TraceError(f"{path}: the file is empty.")
-    for column in COLUMNS:
-        if column not in header:
-            raise TraceError(
-                f"{path}, row 1: no column {column}; the header has {', '.join(header)}."
-            )
-    at = [header.index(column) for column in COLUMNS]
+    columns = next((c for c in choices if set(c) <= set(header)), None)
+    if columns is None:
+        missing = " or ".join(
+            next(column for column in choice if column not in header) for choice in choices
+        )
+        raise TraceError(
+            f"{path}, row 1: no column {missing}; the header has {', '.join(header)}."
+        )
+    at = [header.index(column) for column in columns]
     for cells in reader:
         if any(cell.strip() for cell in cells):
-            named = [cells[i].strip() if i < len(cells) else "" for i in at]
-            yield reader.line_num, _request(f"{path}, row {reader.line_num}: ", *named)
+            yield reader.line_num, [cells[i].strip() if i < len(cells) else "" for i in at]
 
 
 def _request(where: str, arrival: str, inputs: str, outputs: str) -> Request:
     try:
-        return Request(
-            _ARRIVAL.parse(COLUMNS[0], arrival),
-            int(_TOKENS.parse(COLUMNS[1], inputs)),
-            int(_TOKENS.parse(COLUMNS[2], outputs)),
-        )
+        return Request(_ARRIVAL.parse(COLUMNS[0], arrival), *_lengths(inputs, outputs))
     except UserError as error:
         raise TraceError(f"{where}{error}") from None
+
+
+def _lengths(inputs: str, outputs: str) -> tuple[int, int]:
+    return int(_TOKENS.parse(COLUMNS[1], inputs)), int(_TOKENS.parse(COLUMNS[2], outputs))
 
 
 def _resample(

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from vllm.v1.request import Request, RequestStatus
 from qoe import Expectation, ExpectationError, parse_expectation
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
-from scheduler.policy import plan, under_pressure
+from scheduler.policies import policy_for
+from scheduler.rebuild_budget import RebuildBudget
 from scheduler.reporting import Reporter
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
 from scheduler.snapshot import Plan
@@ -42,6 +44,14 @@ MAX_QUEUED_S = 600.0
 _WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
 
 
+@dataclass(slots=True)
+class _Aside:
+    """Requests kept out of vLLM's sight for one step."""
+
+    held: FCFSRequestQueue = field(default_factory=FCFSRequestQueue)
+    paused: list[Request] = field(default_factory=list)
+
+
 class AndesScheduler(AsyncScheduler):
     """vLLM's scheduler with Andes deciding who holds KV memory.
 
@@ -55,6 +65,8 @@ class AndesScheduler(AsyncScheduler):
 
     running: list[Request]
     waiting: FCFSRequestQueue
+    max_num_running_reqs: int
+    max_num_scheduled_tokens: int
 
     now_s = staticmethod(time.monotonic)
     wall_s = staticmethod(time.time)
@@ -64,14 +76,16 @@ class AndesScheduler(AsyncScheduler):
         self.settings = SchedulerSettings.from_environment()
         self.streams = LiveStreams()
         self.step_time = StepTimeModel()
+        self._rebuild_budget = RebuildBudget(self.settings.rebuild_share)
         self.plan_failures_total = 0
         self.plan_s = 0.0
         self._reporter = Reporter(os.environ.get(REPORT_ENDPOINT_ENV), self.settings)
-        self._plans = (
-            self.settings.policy == "andes" and self.policy == SchedulingPolicy.FCFS
-        )
+        is_fcfs = self.policy == SchedulingPolicy.FCFS
+        self._policy = policy_for(self.settings) if is_fcfs else None
         # The last this many of `waiting` were held back by the last plan.
         self._num_held = 0
+        self._paused_ids: frozenset[str] = frozenset()
+        self._token_budget: int | None = None
         self._seen_state: tuple[int, ...] = ()
         self._planned_at_s = -np.inf
         self._last_output_at_s: float | None = None
@@ -81,37 +95,44 @@ class AndesScheduler(AsyncScheduler):
     # ---- before and after a step ---------------------------------------------------------
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        held = FCFSRequestQueue()
-        if self._plans and self._pause_state == PauseState.UNPAUSED:
+        aside = _Aside()
+        if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
             started_s = time.perf_counter()
             with self._never_stops_the_engine("planning"):
-                held = self._hold_back()
+                aside = self._set_aside()
             self.plan_s = time.perf_counter() - started_s
+        seats, budget = self.max_num_running_reqs, self.max_num_scheduled_tokens
+        # A paused stream keeps its seat as it keeps its memory.
+        self.max_num_running_reqs = seats - len(aside.paused)
+        self.max_num_scheduled_tokens = min(budget, self._token_budget or budget)
         try:
             output = super().schedule(throttle_prefills)
         finally:
-            self._num_held = len(held)
-            self.waiting.extend(held)
+            self.max_num_running_reqs, self.max_num_scheduled_tokens = seats, budget
+            self._num_held = len(aside.held)
+            self.waiting.extend(aside.held)
+            self.running.extend(aside.paused)
         with self._never_stops_the_engine("tracking admissions"):
             self._track_admissions(output)
         return output
 
-    def _hold_back(self) -> FCFSRequestQueue:
-        """Leave in `waiting` only what may be admitted now; return the rest.
+    def _set_aside(self) -> _Aside:
+        """Leave in `waiting` and `running` only what the plan lets into this step.
 
-        Raises whatever planning raises, with every request back in `waiting`.
+        Raises whatever planning raises, with every request back in its queue.
         """
         now_s = self.now_s()
         if not self._plan_is_due(now_s):
-            return self._hold_same()
+            return _Aside(self._hold_same(), self._pause(self._paused_ids))
         self._planned_at_s = now_s
+        self._token_budget, self._paused_ids = None, frozenset()
         self._take_back_skipped()
-        engine = self._engine_state(now_s)
-        snapshot = take_snapshot(engine, self.streams, self.step_time, self.settings)
-        is_tight = engine.free_blocks < len(self.running)
-        if not (under_pressure(snapshot) or is_tight):
-            return FCFSRequestQueue()
-        return self._apply(plan(snapshot, self.settings))
+        self._rebuild_budget.pass_time(now_s, someone_waits=bool(self.waiting))
+        snapshot = take_snapshot(
+            self._engine_state(now_s), self.streams, self.step_time.fitted(), self.settings
+        )
+        decided = self._policy.plan(snapshot) if self._policy is not None else None
+        return _Aside() if decided is None else self._apply(decided)
 
     def _plan_is_due(self, now_s: float) -> bool:
         """Whether streams came or went, or time has moved the forecasts on.
@@ -154,6 +175,9 @@ class AndesScheduler(AsyncScheduler):
             free_blocks=pool.get_num_free_blocks(),
             block_size_tokens=self.block_size,
             max_running=self.max_num_running_reqs,
+            token_budget=self.max_num_scheduled_tokens,
+            tokens_per_s=self.step_time.tokens_per_s,
+            rebuild_budget_s=self._rebuild_budget.left_s,
         )
 
     def _can_free(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -173,14 +197,18 @@ class AndesScheduler(AsyncScheduler):
         self.waiting = FCFSRequestQueue(waiting[:num_offered])
         return FCFSRequestQueue(waiting[num_offered:])
 
-    def _apply(self, decided: Plan) -> FCFSRequestQueue:
-        """Preempt, order `running`, leave the offered in `waiting`, return the held."""
+    def _apply(self, decided: Plan) -> _Aside:
+        """Preempt, order `running`, leave the offered in `waiting`; return the rest."""
         waiting = list(self.waiting)
         victims = [self.running[i] for i in decided.preempt]
         kept = [self.running[i] for i in decided.keep]
+        paused_ids = frozenset(self.running[i].request_id for i in decided.pause)
         offered = [waiting[i] for i in decided.admit]
         if len(kept) + len(victims) != len(self.running):
             raise ValueError("a plan must keep or preempt every running stream")
+        if not (offered or len(kept) > len(paused_ids)):
+            # An engine with nothing to do must not hold anyone back.
+            return _Aside()
         self.running = kept
         timestamp_s = time.monotonic()
         for victim in victims:
@@ -190,7 +218,16 @@ class AndesScheduler(AsyncScheduler):
         chosen = set(offered)
         held = FCFSRequestQueue(r for r in self.waiting if r not in chosen)
         self.waiting = FCFSRequestQueue(offered)
-        return held
+        self._token_budget, self._paused_ids = decided.token_budget, paused_ids
+        return _Aside(held, self._pause(paused_ids))
+
+    def _pause(self, request_ids: frozenset[str]) -> list[Request]:
+        """Take these out of `running` for one step; they keep their KV memory."""
+        if not request_ids:
+            return []
+        paused = [r for r in self.running if r.request_id in request_ids]
+        self.running = [r for r in self.running if r.request_id not in request_ids]
+        return paused
 
     # ---- what came of it -----------------------------------------------------------------
 
@@ -234,6 +271,9 @@ class AndesScheduler(AsyncScheduler):
         super()._preempt_request(request, timestamp, drop_stale_output)
         with self._never_stops_the_engine("tracking a preemption"):
             self.streams.preempted(request.request_id, self.now_s())
+            if self.settings.resume == "recompute":
+                token_s = self.step_time.fitted().prefill_s_per_token
+                self._rebuild_budget.spend(request.num_tokens * token_s)
 
     def _free_request(self, request: Request, delay_free_blocks: bool = False) -> Any:
         freed = super()._free_request(request, delay_free_blocks)
@@ -261,13 +301,14 @@ class AndesScheduler(AsyncScheduler):
         admitted = [new.req_id for new in output.scheduled_new_reqs]
         admitted += output.scheduled_cached_reqs.resumed_req_ids
         if admitted:
-            self.streams.admitted(admitted, self.now_s())
+            self.streams.admitted(admitted, self.now_s(), self.settings.max_late_s)
 
     def _observe_step(self, output: SchedulerOutput, now_s: float) -> None:
         num_streams = len(output.num_scheduled_tokens)
         if num_streams and self._last_output_at_s is not None:
             prefill_tokens = output.total_num_scheduled_tokens - num_streams
-            self.step_time.observe(now_s - self._last_output_at_s, prefill_tokens)
+            step_s = now_s - self._last_output_at_s
+            self.step_time.observe(step_s, prefill_tokens, num_streams)
         self._last_output_at_s = now_s if self.streams else None
 
     def _report(self, now_s: float, at_once: bool = False) -> None:

@@ -11,8 +11,12 @@ from qoe import Expectation, StreamTable
 
 Floats = npt.NDArray[np.float64]
 Slots = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
 
 NEVER_S = np.inf
+
+# `recent_late_share` forgets over about this many admissions.
+RECENT_ADMISSIONS = 100
 
 
 class LiveStreams:
@@ -26,12 +30,19 @@ class LiveStreams:
         * Totals only grow.
     """
 
-    _COLUMNS = ("prompt_tokens", "resident_since_s", "idle_since_s", "preemptions")
+    _COLUMNS = (
+        "prompt_tokens",
+        "resident_since_s",
+        "idle_since_s",
+        "preemptions",
+        "produces",
+    )
 
     prompt_tokens: Floats
     resident_since_s: Floats
     idle_since_s: Floats
     preemptions: Floats
+    produces: Floats
 
     def __init__(self) -> None:
         self.readers = StreamTable()
@@ -43,6 +54,7 @@ class LiveStreams:
         self.finished_total = 0
         self.preemptions_total = 0
         self.tokens_total = 0
+        self.recent_late_share = 0.0
         self._finished_tokens = 0
 
     def __len__(self) -> int:
@@ -66,6 +78,7 @@ class LiveStreams:
         self.resident_since_s[slot] = NEVER_S
         self.idle_since_s[slot] = arrived_at_s
         self.preemptions[slot] = 0
+        self.produces[slot] = 0
         self._slot_of[request_id] = slot
         self.accepted_total += 1
 
@@ -82,12 +95,19 @@ class LiveStreams:
         tokens = np.fromiter(self._pending.values(), dtype=np.float64, count=slots.size)
         self._pending.clear()
         self.tokens_total += int(tokens.sum())
+        self.produces[slots] = 1
         self.readers.deliver(slots, tokens, now_s)
 
-    def admitted(self, request_ids: Iterable[str], now_s: float) -> None:
-        """These streams got KV memory."""
-        for request_id in request_ids:
-            self.resident_since_s[self._slot_of[request_id]] = now_s
+    def admitted(
+        self, request_ids: Iterable[str], now_s: float, max_late_s: float = np.inf
+    ) -> None:
+        """These streams got KV memory; new ones later than `max_late_s` count as late."""
+        slots = self.slots(request_ids)
+        is_late = self.readers.slack_s(slots, now_s) < -max_late_s
+        for late in is_late & (self.readers.delivered_tokens[slots] == 0):
+            self.recent_late_share += (late - self.recent_late_share) / RECENT_ADMISSIONS
+        self.resident_since_s[slots] = now_s
+        self.produces[slots] = 0
 
     def preempted(self, request_id: str, now_s: float) -> None:
         """This stream lost its KV memory."""
@@ -124,6 +144,19 @@ class LiveStreams:
     def mean_output_tokens(self) -> float:
         """Mean length of the finished streams; 0 before the first."""
         return self._finished_tokens / self.finished_total if self.finished_total else 0.0
+
+    @property
+    def is_prefilling(self) -> Bools:
+        """By slot: no token since the stream got its KV memory."""
+        prefilling: Bools = self.produces == 0
+        return prefilling
+
+    def since_s(self, slots: Slots, is_running: Bools) -> Floats:
+        """When each running stream got its memory, and each waiting one had none."""
+        since: Floats = np.where(
+            is_running, self.resident_since_s[slots], self.idle_since_s[slots]
+        )
+        return since
 
     def _fit_columns(self) -> None:
         missing = self.readers.capacity - self.prompt_tokens.size

@@ -8,12 +8,13 @@ import numpy as np
 
 from scheduler.live_streams import LiveStreams, Slots
 from scheduler.settings import SchedulerSettings
-from scheduler.snapshot import Bools, Floats, Ints, Snapshot
-from scheduler.step_time import StepTimeModel
+from scheduler.snapshot import Bools, Floats, Ints, Snapshot, StepTime
 
 # Room kept for a stream to grow into, so that admitting it does not evict another at once.
-# More leaves blocks idle, less evicts: 48 was best of 0 to 128 in virtual time.
 MAX_GROWTH_TOKENS = 48.0
+
+# Until the first stream has ended.
+ASSUMED_OUTPUT_TOKENS = 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,52 +29,69 @@ class EngineState:
     free_blocks: int
     block_size_tokens: int
     max_running: int
+    token_budget: int
+    tokens_per_s: float
+    rebuild_budget_s: float
 
 
 def take_snapshot(
     engine: EngineState,
     streams: LiveStreams,
-    step_time: StepTimeModel,
+    step_time: StepTime,
     settings: SchedulerSettings,
 ) -> Snapshot:
     """Forecast every live stream, and weigh it in KV blocks.
 
-    Waiting streams start after their own prefill; running ones go on with the next step.
+    Waiting streams start after their own prefill or transfer; running ones go on with the
+    next step.
     """
     slots = np.concatenate([engine.running, engine.waiting])
     num_running = engine.running.size
-    is_running = np.arange(slots.size) < num_running
     now_s, readers = engine.now_s, streams.readers
     context_tokens = streams.context_tokens(slots)
+    is_running = np.arange(slots.size) < num_running
+    is_prefilling = is_running & streams.is_prefilling[slots]
+    preemptions = streams.preemptions[slots]
+    prefill_tokens = np.where(is_running & ~is_prefilling, 0.0, context_tokens)
+    step_s = step_time.step_s(max(num_running, 1))
+    start_delay_s = step_s + prefill_tokens * step_time.prefill_s_per_token
     resume_s = context_tokens * step_time.prefill_s_per_token
-    start_delay_s = step_time.step_s + np.where(is_running, 0.0, resume_s)
-    tokens_per_s = 1.0 / step_time.step_s
-    forecast = readers.forecast(slots, now_s, settings.horizon_s)
-    served = forecast.served(start_delay_s, tokens_per_s)
-    slack_s = readers.slack_s(slots, now_s)
-    resident_s = now_s - streams.resident_since_s[engine.running]
-    may_preempt = np.zeros(slots.size, dtype=np.bool_)
-    may_preempt[:num_running] = (
-        engine.can_free
-        & (resident_s >= settings.min_residency_s)
-        & (streams.preemptions[engine.running] < settings.max_preemptions)
-    )
-    growth_tokens = min(settings.min_residency_s * tokens_per_s, MAX_GROWTH_TOKENS)
-    blocks = _blocks(context_tokens + growth_tokens, engine)
-    a_second_later = forecast.served(start_delay_s + 1.0, tokens_per_s)
+    if settings.resume == "offload":
+        transfer_s = context_tokens * settings.transfer_s_per_token
+        comes_back = ~is_running & (preemptions > 0)
+        start_delay_s = np.where(comes_back, step_s + transfer_s, start_delay_s)
+        prefill_tokens = np.where(comes_back, 0.0, prefill_tokens)
+        resume_s = np.zeros_like(transfer_s)
+    growth_tokens = min(settings.min_residency_s / step_s, MAX_GROWTH_TOKENS)
+    can_free = is_running.copy()
+    can_free[:num_running] = engine.can_free
     return Snapshot(
         num_running=num_running,
-        gain=served - forecast.waiting(),
-        slack_s=slack_s,
-        blocks=blocks,
+        forecast=readers.forecast(slots, now_s, settings.horizon_s),
+        start_delay_s=start_delay_s,
+        slack_s=readers.slack_s(slots, now_s),
+        started=readers.delivered_tokens[slots] > 0,
+        context_tokens=context_tokens,
+        blocks=_blocks(context_tokens + growth_tokens, engine),
         blocks_held=np.where(is_running, _blocks(context_tokens, engine), 0),
         resume_s=resume_s,
-        may_preempt=may_preempt,
+        since_s=now_s - streams.since_s(slots, is_running),
+        preemptions=preemptions,
+        weight=np.ones(slots.size),
+        is_prefilling=is_prefilling,
+        can_free=can_free,
+        prefill_tokens=prefill_tokens,
         free_blocks=engine.free_blocks,
+        total_blocks=engine.total_blocks,
         max_running=engine.max_running,
-        harm_per_s=float((served - a_second_later).sum()),
-        is_urgent=slack_s <= start_delay_s + settings.urgency_s,
-        is_overdue=~is_running & (slack_s < -settings.max_late_s),
+        token_budget=engine.token_budget,
+        step_time=step_time,
+        accepted_total=streams.accepted_total,
+        preemptions_total=streams.preemptions_total,
+        tokens_per_s=engine.tokens_per_s,
+        mean_output_tokens=streams.mean_output_tokens or ASSUMED_OUTPUT_TOKENS,
+        rebuild_budget_s=engine.rebuild_budget_s,
+        recent_late_share=streams.recent_late_share,
     )
 
 

@@ -17,6 +17,8 @@ from qoe.expectation import TDS_RANGE, TTFT_RANGE_S, Expectation
 SETTINGS_ENV = "ANDES_SCHEDULER_SETTINGS"
 REPORT_ENDPOINT_ENV = "ANDES_REPORT_ENDPOINT"
 
+PolicyName = Literal["andes", "andes-paper", "lqsf", "round-robin", "fcfs"]
+Objective = Literal["mean", "max-min", "perfect"]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
@@ -26,8 +28,15 @@ class SchedulerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    policy: Literal["andes", "fcfs"] = Field(
+    policy: PolicyName = Field(
         default="andes", description="Who orders the streams; fcfs only measures them."
+    )
+    resume: Literal["recompute", "offload"] = Field(
+        default="recompute",
+        description="How a preempted stream gets its KV back; offload: a connector.",
+    )
+    transfer_s_per_token: Seconds = Field(
+        default=5e-6, description="Time to load the KV of one token, with offload."
     )
     default_ttft_s: float = Field(default=1.0, ge=TTFT_RANGE_S[0], le=TTFT_RANGE_S[1])
     default_tds: float = Field(default=4.8, ge=TDS_RANGE[0], le=TDS_RANGE[1])
@@ -36,21 +45,73 @@ class SchedulerSettings(BaseModel):
         default=1.0, description="How long an admitted stream keeps its KV memory."
     )
     min_victim_slack_s: SecondsOrZero = Field(
-        default=2.0, description="Buffered reading time that makes a stream a victim."
+        default=5.0, description="Buffered reading time that makes a stream a victim."
     )
     urgency_s: SecondsOrZero = Field(
         default=0.3, description="Slack at which a waiting stream may displace another."
     )
+    promise_share: float = Field(
+        default=0.9,
+        gt=0,
+        le=10,
+        description="Part of the token rate that may be promised to readers.",
+    )
+    min_gain: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="QoE gain within the horizon that makes a new reader worth a promise.",
+    )
     max_late_s: Seconds = Field(
-        default=10.0, description="A reader kept longer than this is served first."
+        default=10.0, description="A reader kept longer than this is overdue."
+    )
+    late_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Part of the admissions kept for overdue readers, the oldest first.",
+    )
+    rebuild_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Part of the time that recomputing may take while streams wait.",
+    )
+    pauses: bool = Field(
+        default=True,
+        description="Whether buffered streams sit out a step that is too slow.",
+    )
+    min_pause_slack_s: SecondsOrZero = Field(
+        default=5.0, description="Buffered reading time that lets a stream sit out a step."
+    )
+    limits_prefill: bool = Field(
+        default=True, description="Whether prompts wait when a step would come too late."
     )
     max_preemptions: int = Field(
-        default=2, ge=0, le=1000, description="Preemptions of one stream by this policy."
+        default=20, ge=0, le=1000, description="Preemptions of one stream by this policy."
     )
     replan_period_s: SecondsOrZero = Field(
         default=0.05, description="Plans are this far apart unless streams come or go."
     )
     report_period_s: Seconds = 0.1
+    objective: Objective = Field(
+        default="mean", description="What QoE gain adds up to: the paper's three."
+    )
+    round_robin_quantum_s: Seconds = Field(
+        default=2.0, description="A turn on KV memory, with round-robin."
+    )
+    paper_refiner: bool = Field(
+        default=True, description="Whether andes-paper pays for its preemptions (v2)."
+    )
+    paper_solver: Literal["greedy", "exact"] = Field(
+        default="greedy", description="How andes-paper packs; exact is for ablations."
+    )
+    paper_preemption_cap: float | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Preemptions per request on average that andes-paper may make (v1).",
+    )
 
     @property
     def default_expectation(self) -> Expectation:

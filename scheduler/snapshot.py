@@ -1,51 +1,115 @@
-"""What the policy sees of one engine step, and what it decides."""
+"""What a policy sees of one engine step, and what it decides."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from qoe.forecast import Forecast
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+NOBODY: Ints = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Seconds of an engine step: `base_s + num_streams · per_stream_s` and its prefill."""
+
+    base_s: float
+    per_stream_s: float
+    prefill_s_per_token: float
+
+    def step_s(self, num_streams: float, prefill_tokens: float = 0.0) -> float:
+        """A step that decodes `num_streams` and computes `prefill_tokens` of prompts."""
+        decode_s = self.base_s + self.per_stream_s * num_streams
+        return decode_s + self.prefill_s_per_token * prefill_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The live streams of one engine before a step; the running ones come first.
 
-    All arrays have shape (n,), in the order running + waiting of the engine's own lists.
+    Arrays have shape (n,), in the order running + waiting of the engine's own lists.
 
     Attributes:
         num_running: How many of the n streams hold KV memory.
-        gain: QoE won by serving the stream over the horizon, in [0, 1].
+        forecast: Their area QoE at the end of the horizon, served or waiting.
+        start_delay_s: Seconds until the first token that serving would bring.
         slack_s: Seconds until its reader notices that nothing comes; negative once late.
+        started: Whether the reader has a token already.
+        context_tokens: Prompt and generated tokens, all of which need KV memory.
         blocks: KV blocks the stream needs through its minimum residency.
         blocks_held: KV blocks it holds now; 0 for waiting streams.
-        is_urgent: Its reader notices soon unless it is served; others can wait for room.
-        is_overdue: Waiting, and late beyond what the settings allow anyone.
         resume_s: Engine seconds to rebuild its KV memory once it has been given up.
-        may_preempt: Running streams the engine can give up now: resident long enough,
-            not preempted too often, blocks that free at once.
+        since_s: Seconds since a running stream was admitted, or a waiting one lost its
+            memory or arrived.
+        preemptions: How often each has been preempted.
+        weight: What its reader counts for, > 0; 1 unless the request says otherwise.
+        is_prefilling: Running streams whose prompt is not computed to its end.
+        can_free: Running streams whose blocks are free at once when given up.
+        prefill_tokens: Prompt tokens the engine would compute before its next token.
         free_blocks: Blocks nobody holds.
+        total_blocks: All blocks of the engine.
         max_running: Most streams the engine runs at once.
-        harm_per_s: QoE that a second of engine time costs all live streams together.
+        token_budget: Most tokens the engine computes in one step.
+        step_time: What a step costs here.
+        accepted_total: Streams ever accepted.
+        preemptions_total: Preemptions ever made.
+        tokens_per_s: Tokens that the recent steps brought, per second of all they did.
+        mean_output_tokens: Length of an answer here, as far as known, > 0.
+        rebuild_budget_s: Engine seconds that preemptions for new readers may cost.
+        recent_late_share: Part of the recent admissions that went to overdue streams.
     """
 
     num_running: int
-    gain: Floats
+    forecast: Forecast
+    start_delay_s: Floats
     slack_s: Floats
-    is_urgent: Bools
-    is_overdue: Bools
+    started: Bools
+    context_tokens: Floats
     blocks: Ints
     blocks_held: Ints
     resume_s: Floats
-    may_preempt: Bools
+    since_s: Floats
+    preemptions: Floats
+    weight: Floats
+    is_prefilling: Bools
+    can_free: Bools
+    prefill_tokens: Floats
     free_blocks: int
+    total_blocks: int
     max_running: int
-    harm_per_s: float
+    token_budget: int
+    step_time: StepTime
+    accepted_total: int
+    preemptions_total: int
+    tokens_per_s: float = np.inf
+    mean_output_tokens: float = 200.0
+    rebuild_budget_s: float = np.inf
+    recent_late_share: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Live streams, n."""
+        return self.slack_s.size
+
+    @property
+    def is_running(self) -> Bools:
+        """Who holds KV memory, shape (n,)."""
+        running: Bools = np.arange(self.size) < self.num_running
+        return running
+
+    @property
+    def fits_all(self) -> bool:
+        """Whether the waiting streams all fit beside the running ones."""
+        waiting = self.size - self.num_running
+        demand = int(self.blocks[self.num_running :].sum())
+        return demand <= self.free_blocks and waiting <= self.max_running - self.num_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +122,12 @@ class Plan:
         admit: Waiting streams to offer to the engine, best first. All others are held.
         preempt: Running streams to give up before the step.
         keep: Running streams, most valuable first: the engine evicts from the end.
+        pause: Kept streams that sit this step out, with their memory.
+        token_budget: Most tokens to compute in this step; None leaves it to the engine.
     """
 
     admit: Ints
     preempt: Ints
     keep: Ints
+    pause: Ints = field(default_factory=lambda: NOBODY)
+    token_budget: int | None = None

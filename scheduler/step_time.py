@@ -2,58 +2,86 @@
 
 from __future__ import annotations
 
+from scheduler.snapshot import StepTime
+
 
 class StepTimeModel:
-    """Least squares with forgetting: `step_s = base_s + prefill_tokens · per_token_s`.
+    """Least squares with forgetting over two features: streams and prefill tokens.
 
-    The decode batch changes slowly, so its cost sits in the base; prefill comes and goes
-    from one step to the next, so its cost can be told apart.
+    `step_s = base_s + num_streams · per_stream_s + prefill_tokens · prefill_s_per_token`.
+    Prefill comes and goes from one step to the next, so its cost is told apart soon; the
+    batch changes slowly, and while it stands still its cost sits in the base.
 
     Args:
-        forgetting: Weight of the past at each step; 0.98 remembers about 50 steps.
+        forgetting: Weight of the past at each step; 0.99 remembers about 100 steps.
         initial_step_s: The guess before the first step.
         initial_prefill_s: The guess for one prefill token.
     """
 
     # A stall of the host is not a step; longer samples are cut to this many mean steps.
     OUTLIER = 20.0
+    # The variance a feature needs before its slope is believed: a ridge, in its own units.
+    MIN_VAR_STREAMS = 1.0
+    MIN_VAR_PREFILL = 1.0
 
     def __init__(
         self,
-        forgetting: float = 0.98,
+        forgetting: float = 0.99,
         initial_step_s: float = 0.02,
         initial_prefill_s: float = 1e-4,
     ) -> None:
         self._forgetting = forgetting
         self._initial_prefill_s = initial_prefill_s
         self._weight = 0.0
-        self._mean_x = 0.0
+        self._mean_b = self._mean_p = 0.0
         self._mean_y = initial_step_s
-        self._var_x = 0.0
-        self._cov_xy = 0.0
+        self._var_b = self._var_p = self._cov_bp = 0.0
+        self._cov_by = self._cov_py = 0.0
 
-    def observe(self, step_s: float, prefill_tokens: int) -> None:
+    def observe(self, step_s: float, prefill_tokens: int, num_streams: int) -> None:
         """Learn from one step that took `step_s` seconds; prefill tokens may be 0."""
         if self._weight > 1.0:
             step_s = min(step_s, self.OUTLIER * self._mean_y)
         self._weight = self._forgetting * self._weight + 1.0
         gain = 1.0 / self._weight
-        dx, dy = prefill_tokens - self._mean_x, step_s - self._mean_y
-        self._mean_x += gain * dx
+        db, dp = num_streams - self._mean_b, prefill_tokens - self._mean_p
+        dy = step_s - self._mean_y
+        self._mean_b += gain * db
+        self._mean_p += gain * dp
         self._mean_y += gain * dy
-        self._var_x += gain * (dx * (prefill_tokens - self._mean_x) - self._var_x)
-        self._cov_xy += gain * (dx * (step_s - self._mean_y) - self._cov_xy)
+        keep = 1.0 - gain
+        self._var_b = keep * (self._var_b + gain * db * db)
+        self._var_p = keep * (self._var_p + gain * dp * dp)
+        self._cov_bp = keep * (self._cov_bp + gain * db * dp)
+        self._cov_by = keep * (self._cov_by + gain * db * dy)
+        self._cov_py = keep * (self._cov_py + gain * dp * dy)
 
-    @property
-    def prefill_s_per_token(self) -> float:
-        """Seconds that one prefill token adds to a step, >= 0."""
-        if self._var_x < 1.0:
-            return self._initial_prefill_s
-        return max(0.0, self._cov_xy / self._var_x)
+    def fitted(self) -> StepTime:
+        """The model as it stands; every term >= 0, a step > 0."""
+        per_stream_s, per_token_s = self._slopes()
+        base_s = self._mean_y - per_token_s * self._mean_p - per_stream_s * self._mean_b
+        # Prefill in every step leaves the base to extrapolation; a floor keeps it sane.
+        base_s = max(base_s, 0.1 * self._mean_y, 1e-5)
+        return StepTime(base_s, per_stream_s, per_token_s)
 
     @property
     def step_s(self) -> float:
-        """Seconds of a step without prefill, > 0."""
-        base = self._mean_y - self.prefill_s_per_token * self._mean_x
-        # Prefill in every step leaves the base to extrapolation; a floor keeps it sane.
-        return max(base, 0.1 * self._mean_y, 1e-5)
+        """Seconds of a step without prefill at the recent batch size, > 0."""
+        return self.fitted().step_s(self._mean_b)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens that the recent steps brought, per second of all that they did."""
+        return self._mean_b / self._mean_y
+
+    def _slopes(self) -> tuple[float, float]:
+        """Seconds per stream and per prefill token, both >= 0."""
+        var_b, var_p = self._var_b + self.MIN_VAR_STREAMS, self._var_p
+        if var_p < self.MIN_VAR_PREFILL:
+            return max(0.0, self._cov_by / var_b), self._initial_prefill_s
+        det = var_b * var_p - self._cov_bp**2
+        per_stream_s = (self._cov_by * var_p - self._cov_py * self._cov_bp) / det
+        if per_stream_s < 0.0:
+            return 0.0, max(0.0, self._cov_py / var_p)
+        per_token_s = (self._cov_py * var_b - self._cov_by * self._cov_bp) / det
+        return per_stream_s, max(0.0, per_token_s)

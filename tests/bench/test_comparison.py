@@ -6,7 +6,8 @@ import pytest
 
 from bench import comparison
 from bench.comparison import Comparison, Run
-from bench.results import SendLag, Stall, Summary, Tds, Ttft, environment
+from bench.results import SendLag, Summary, environment
+from bench.scores import Stall, Tds, Ttft
 
 ROOT = Path(__file__).parents[2]
 

@@ -140,3 +140,13 @@ def test_arrivals_are_left_alone() -> None:
     assert all(
         a.arrival_s == b.arrival_s for a, b in itertools.zip_longest(requests, planned)
     )
+
+
+def test_a_ttft_rule_sees_the_prompt_as_it_is_sent() -> None:
+    load = plan_load(
+        [Request(0.0, 900, 10), Request(1.0, 30, 10)],
+        PROFILES["reading"],
+        ttft_s=lambda input_tokens: input_tokens / 100,
+        max_context_tokens=210,
+    )
+    assert [s.expectation.ttft_s for s in load.streams] == [2.0, 0.3]

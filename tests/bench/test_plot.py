@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from bench.plot import PALETTE, plot_runs
+from bench.figure import PALETTE
+from bench.plot import plot_runs
 from bench.results import Stream
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -15,6 +15,7 @@ from bench.results import (
     summarise,
     write_result,
 )
+from bench.scores import Scores
 
 
 def stream(delivered_at_s, *, arrival_s: float = 0.0, **fields) -> Stream:
@@ -156,6 +157,16 @@ def test_each_caveat_says_what_happened_in_one_line() -> None:
     assert any("4 requests were clipped" in line for line in said)
     assert any("1 streams were cut off" in line for line in said)
     assert not any("\n" in line for line in said)
+
+
+def test_a_stream_that_was_never_scored_delivered_nothing() -> None:
+    scores = Scores([0.0, 4.0])
+    scores.score(0, IDEAL.delivered_at_s, IDEAL.expectation)
+    quality = scores.quality()
+    assert quality.requests == 2
+    assert quality.mean_qoe_area == pytest.approx(0.5)
+    assert quality.ttft_s.mean == pytest.approx(1.0)
+    assert scores.makespan_s == 4.0
 
 
 def test_percentiles_of_one_stream_are_that_stream() -> None:

@@ -2,7 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.traces import Request, TraceError, read_trace, select
+from bench.traces import (
+    Request,
+    TraceError,
+    at_rate,
+    draw_lengths,
+    read_lengths,
+    read_trace,
+    select,
+)
 
 HEADER = "arrival_s,input_tokens,output_tokens\n"
 EVERY_SECOND = [Request(float(i), 10, 20) for i in range(1000)]
@@ -123,3 +131,46 @@ def test_a_longer_window_only_adds_to_a_shorter_one() -> None:
 
 def test_nothing_comes_of_a_window_after_the_end() -> None:
     assert select(EVERY_SECOND, start_s=5000, rate_scale=2) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input_tokens,output_tokens\n1,2\n3,4\n",
+        "output_tokens,session,input_tokens\n2,x,1\n\n4,y,3\n",
+        "num_prefill_tokens,num_decode_tokens\n1,2\n3,4\n",
+        "num_prefill_tokens,num_decode_tokens,output_tokens\n1,2,9\n3,4,9\n",
+    ],
+)
+def test_lengths_are_read_by_either_pair_of_names(tmp_path, text) -> None:
+    assert read_lengths(write(tmp_path, text)) == [(1, 2), (3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("input_tokens,output_tokens\n", "no requests in the file"),
+        ("input_tokens,x\n1,2\n", "row 1: no column output_tokens or num_prefill_tokens"),
+        ("input_tokens,output_tokens\n1,2\n3,0\n", "row 3: output_tokens=0 is invalid"),
+        ("input_tokens,output_tokens\n1\n", "row 2: output_tokens='' is invalid"),
+    ],
+)
+def test_bad_lengths_are_refused_with_file_and_row(tmp_path, text, message) -> None:
+    with pytest.raises(TraceError, match=message):
+        read_lengths(write(tmp_path, text))
+
+
+def test_drawn_lengths_leave_arrivals_alone_and_come_in_pairs() -> None:
+    requests = [Request(0.5 * i, 1, 1) for i in range(40)]
+    rows = [(10, 1), (20, 2), (30, 3)]
+    drawn = draw_lengths(requests, rows, seed=4)
+    assert [r.arrival_s for r in drawn] == [r.arrival_s for r in requests]
+    assert {(r.input_tokens, r.output_tokens) for r in drawn} == set(rows)
+    assert drawn == draw_lengths(requests, rows, seed=4)
+    assert drawn != draw_lengths(requests, rows, seed=5)
+
+
+def test_a_trace_at_a_rate_keeps_its_shape() -> None:
+    requests = [Request(t, 1, 1) for t in (10.0, 11.0, 15.0)]
+    assert [r.arrival_s for r in at_rate(requests, 4.0)] == pytest.approx([0.0, 0.1, 0.5])

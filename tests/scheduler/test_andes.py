@@ -7,17 +7,17 @@ import pytest
 from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.request import RequestStatus
 
-import scheduler.andes
-from bench.virtual_engine import Arrival, VirtualEngine
+from bench.load import PlannedStream
+from bench.replay.engine import VirtualEngine
 from qoe import Expectation, area_qoe
 
 READER = Expectation(ttft_s=1.0, tds=5.0)
 
 
-def scores(engine: VirtualEngine, arrivals: list[Arrival]) -> np.ndarray:
+def scores(engine: VirtualEngine, arrivals: list[PlannedStream]) -> np.ndarray:
     return np.array(
         [
-            area_qoe(np.array(engine.delivered_at_s[str(i)]) - a.at_s, a.expectation)
+            area_qoe(np.array(engine.delivered_at_s[str(i)]) - a.arrival_s, a.expectation)
             for i, a in enumerate(arrivals)
         ]
     )
@@ -25,7 +25,7 @@ def scores(engine: VirtualEngine, arrivals: list[Arrival]) -> np.ndarray:
 
 def test_light_load_is_served_exactly_as_vllm_serves_it(make_engine, burst) -> None:
     arrivals = burst(6, input_tokens=40, output_tokens=30)
-    engines = [make_engine(129, settings={"policy": p}) for p in ("andes", "fcfs")]
+    engines = [make_engine(128, settings={"policy": p}) for p in ("andes", "fcfs")]
     for engine in engines:
         engine.run(arrivals)
     assert engines[0].delivered_at_s == engines[1].delivered_at_s
@@ -82,13 +82,14 @@ def test_no_stream_is_preempted_by_us_more_often_than_allowed(make_engine, burst
 def test_a_failing_planner_leaves_plain_vllm_a_counter_and_one_log_line(
     make_engine, burst, monkeypatch, caplog
 ) -> None:
-    def broken(*_args):
-        raise ZeroDivisionError("planner bug")
+    class Broken:
+        def plan(self, snapshot):
+            raise ZeroDivisionError("planner bug")
 
     arrivals = burst(30)
     fcfs, failing = make_engine(settings={"policy": "fcfs"}), make_engine()
     fcfs.run(arrivals)
-    monkeypatch.setattr(scheduler.andes, "plan", broken)
+    failing.scheduler._policy = Broken()
     monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
     with caplog.at_level(logging.ERROR):
         failing.run(arrivals)
@@ -131,12 +132,12 @@ def test_aborting_running_and_held_streams_frees_everything(
 def test_a_stream_that_fills_the_whole_memory_is_served_in_the_end(
     make_engine, burst
 ) -> None:
-    engine = make_engine(num_blocks=33)
-    giant = Arrival(0.2, 440, 60, READER)
+    engine = make_engine()
+    giant = PlannedStream(0.2, 440, 60, READER)
     arrivals = [giant, *burst(60, output_tokens=40)]
     engine.run(arrivals)
     assert len(engine.delivered_at_s["0"]) == 60
-    longest_wait_s = engine.delivered_at_s["0"][0] - giant.at_s
+    longest_wait_s = engine.delivered_at_s["0"][0] - giant.arrival_s
     assert longest_wait_s < engine.scheduler.settings.max_late_s + 10.0
 
 
@@ -190,7 +191,7 @@ def test_a_bad_expectation_inside_the_engine_falls_back_to_the_default(
 def test_time_spent_before_the_engine_counts_for_the_reader(make_engine) -> None:
     engine = make_engine()
     engine.now_s = 100.0
-    engine.submit("a", Arrival(97.0, 50, 5, READER))
+    engine.submit("a", PlannedStream(97.0, 50, 5, READER))
     slot = engine.scheduler.streams.slots(["a"])
     assert engine.scheduler.streams.readers.arrived_at_s[slot][0] == pytest.approx(97.0)
     while engine.scheduler.has_unfinished_requests():

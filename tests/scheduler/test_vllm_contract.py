@@ -119,8 +119,8 @@ def test_the_pinned_version_is_the_installed_one() -> None:
 def test_no_other_file_of_the_scheduler_imports_vllm() -> None:
     room = Path(scheduler.andes.__file__).parent
     importing = [
-        f.name
-        for f in room.glob("*.py")
+        f.relative_to(room).as_posix()
+        for f in room.rglob("*.py")
         if re.search(r"^(from|import) vllm", f.read_text(), re.M)
     ]
     assert importing == ["andes.py"]

@@ -1,10 +1,8 @@
-import itertools
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.packing import pack
+from scheduler.policies.packing import pack
 
 weights_of = st.lists(st.integers(1, 20), max_size=12).map(lambda w: np.array(w, dtype=int))
 
@@ -29,20 +27,3 @@ def test_a_misfit_is_skipped_and_never_costs_a_better_one(weights, capacity) -> 
             left -= weight
             expected.append(i)
     assert np.flatnonzero(taken).tolist() == expected
-
-
-def test_greedy_by_density_is_close_to_the_best_packing() -> None:
-    rng = np.random.default_rng(0)
-    ratios = []
-    for _ in range(200):
-        values, weights = rng.random(8), rng.integers(1, 12, 8)
-        taken = pack(np.argsort(-values / weights), weights, 25, 8)
-        best = max(
-            values[list(subset)].sum()
-            for size in range(9)
-            for subset in itertools.combinations(range(8), size)
-            if weights[list(subset)].sum() <= 25
-        )
-        ratios.append(values[taken].sum() / best)
-    assert np.mean(ratios) > 0.95
-    assert min(ratios) > 0.5

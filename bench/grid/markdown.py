@@ -1,0 +1,31 @@
+"""What the pages of a grid are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bench.grid.results import GridResult
+
+
+def made_by(result: GridResult) -> str:
+    """One sentence: the command and the commit."""
+    commit = (result.environment.commit or "unknown")[:12]
+    dirty = " with local changes" if result.environment.dirty else ""
+    return (
+        f"Made by `{result.command}` at commit {commit}{dirty}, "
+        f"{result.environment.cpu_count} CPU cores."
+    )
+
+
+def pipe_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1
+) -> str:
+    """A markdown table; the first `texts` columns are text, the rest are numbers."""
+    rule = "|".join(["---"] * texts + ["--:"] * (len(head) - texts))
+    lines = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *lines])
+
+
+def number(value: float | None, digits: int = 3, unit: str = "") -> str:
+    """A dash where there is no number."""
+    return "–" if value is None else f"{value:,.{digits}f}{unit}"

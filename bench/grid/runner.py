@@ -1,0 +1,115 @@
+"""The runs of a grid in worker processes that load vLLM once each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Hashable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import TypeVar
+
+from bench.replay.arguments import Cell
+from bench.replay.results import RunSummary
+from bench.scores import percentile
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of one cell.
+
+    Attributes:
+        served_per_s: Requests finished per second, between the first and the last quarter.
+    """
+
+    summary: RunSummary
+    plan_failures: int
+    served_per_s: float
+    wall_s: float
+
+
+class Workers:
+    """Processes that run cells; on any error, Ctrl-C included, all of them end at once."""
+
+    def __init__(self, count: int) -> None:
+        # vLLM reads it when it is imported, and tells of every engine it configures.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        self._before = set(multiprocessing.active_children())
+        self._pool = ProcessPoolExecutor(
+            count, multiprocessing.get_context("spawn"), initializer=_start_worker
+        )
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            for process in self._processes():
+                process.terminate()
+        self._pool.shutdown(cancel_futures=True)
+
+    def run(self, cells: Mapping[Key, Cell]) -> Iterator[tuple[Key, Measured | Exception]]:
+        """Start cells in the order given, and yield each as it ends, well or not."""
+        keys: dict[Future[Measured], Key] = {}
+        with _ctrl_c_is_ours():
+            for key, cell in cells.items():
+                keys[self._pool.submit(measure, cell)] = key
+        for future in as_completed(keys):
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield keys[future], error or future.result()
+
+    def _processes(self) -> set[BaseProcess]:
+        return set(multiprocessing.active_children()) - self._before
+
+
+def measure(cell: Cell) -> Measured:
+    """Replay one cell and keep what tables need: the streams stay in the worker."""
+    from bench.replay.run import replay  # noqa: PLC0415 - vLLM takes seconds
+
+    started_s = time.perf_counter()
+    run = replay(cell)
+    middle_s = percentile(run.scores.end_s, 75) - percentile(run.scores.end_s, 25)
+    return Measured(
+        run.summary,
+        run.plan_failures,
+        served_per_s=len(run.scores) / 2 / max(middle_s, 1e-9),
+        wall_s=time.perf_counter() - started_s,
+    )
+
+
+@contextmanager
+def _ctrl_c_is_ours() -> Iterator[None]:
+    """A process started here ignores Ctrl-C: we end it, and it has nothing to say."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _start_worker() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import bench.replay.run  # noqa: F401, PLC0415 - loads vLLM
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

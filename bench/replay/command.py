@@ -1,0 +1,104 @@
+"""`andes replay`: one load through several schedulers, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
+
+from bench.errors import INTERRUPTED, UserError
+from bench.replay.arguments import Cell, ReplayArguments
+from bench.replay.profiles import latency_profile
+from bench.replay.report import caveats, render_runs
+from bench.replay.results import OnProgress, ReplayResult, Run
+from bench.replay.schedulers import settings_of
+from bench.replay.workload import burst_shape, plan_workload
+from bench.results import environment
+
+
+def run_replay(arguments: ReplayArguments) -> int:
+    """Replay the load under each scheduler, print the table, write what was asked for.
+
+    Raises:
+        UserError: A bad option or file, or a run that was stopped: half a comparison is
+            none.
+    """
+    notes = Console(stderr=True, highlight=False)
+    # Asked before the runs: somebody may commit while they last.
+    made_by = environment()
+    cells = [arguments.cell(name) for name in dict.fromkeys(arguments.scheduler)]
+    _check(cells)
+    try:
+        runs = _replay_all(cells, notes)
+    except KeyboardInterrupt:
+        raise UserError("stopped: nothing is written.", exit_code=INTERRUPTED) from None
+    Console().print(render_runs(runs))
+    for caveat in caveats(runs):
+        notes.print(f"[yellow]![/yellow] {escape(caveat)}", soft_wrap=True)
+    if arguments.json is not None:
+        result = ReplayResult(
+            runs=[run.row() for run in runs],
+            arguments=_without_folders(arguments),
+            environment=made_by,
+        )
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+        notes.print(f"wrote {escape(str(arguments.json))}")
+    if arguments.plot is not None:
+        from bench.replay.plot import plot_replays  # noqa: PLC0415 - matplotlib is slow
+
+        bursts = burst_shape(arguments) if arguments.synthetic else None
+        plot_replays({run.scheduler: run.scores for run in runs}, arguments.plot, bursts)
+        notes.print(f"wrote {escape(str(arguments.plot))}")
+    return 0
+
+
+def _check(cells: Sequence[Cell]) -> None:
+    """Refuse a bad option or file now: vLLM takes long to load."""
+    plan_workload(cells[0])
+    for cell in cells:
+        settings_of(cell, latency_profile(cell.profile))
+
+
+def _replay_all(cells: Sequence[Cell], notes: Console) -> list[Run]:
+    # vLLM reads it when it is imported, and tells of every engine it configures.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    with notes.status("loading vLLM"):
+        from bench.replay.run import replay  # noqa: PLC0415 - vLLM takes seconds
+    runs = []
+    for cell in cells:
+        with _progress_bar(cell.scheduler, notes) as on_progress:
+            runs.append(replay(cell, on_progress))
+    return runs
+
+
+@contextmanager
+def _progress_bar(scheduler: str, notes: Console) -> Iterator[OnProgress | None]:
+    """None where the console is no terminal: a log wants no thousand copies of a line."""
+    if not notes.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("streams"),
+        Elapsed(),
+    )
+    with Progress(*columns, console=notes, transient=True) as display:
+        task = display.add_task(scheduler, total=None)
+        yield lambda ended, total: display.update(task, completed=ended, total=total)
+
+
+def _without_folders(arguments: ReplayArguments) -> dict[str, object]:
+    """The arguments as they may be published: files by name, wherever they lie here."""
+    named: dict[str, object] = msgspec.to_builtins(
+        arguments, enc_hook=lambda path: Path(path).name
+    )
+    return named

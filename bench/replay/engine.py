@@ -1,0 +1,297 @@
+"""A real vLLM scheduler in virtual time: its own code, no model, no GPU, no clock.
+
+What a step costs comes from a model of it; everything else, from admission to eviction, is
+vLLM's own.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from vllm.config import KVTransferConfig, VllmConfig
+from vllm.engine.arg_utils import EngineArgs
+from vllm.sampling_params import SamplingParams
+from vllm.utils.hashing import sha256
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.engine import FinishReason
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
+from vllm.v1.request import Request
+from vllm.v1.structured_output import StructuredOutputManager
+
+from bench.load import PlannedStream
+from bench.replay.cost import StepCost, work_of
+from bench.replay.offload import VirtualOffload
+from deployments.environment import variable
+from deployments.tiny_model import ensure_tiny_model
+from scheduler.andes import AndesScheduler
+from scheduler.settings import SETTINGS_ENV, SchedulerSettings
+
+MAX_MODEL_LEN = 32768
+
+# Steps in a row that may pass with nothing scheduled before a run counts as stuck.
+MAX_IDLE_STEPS = 10_000
+IDLE_STEP_S = 1e-3
+
+# A made-up token, and the one that ends an answer.
+_TOKEN, _EOS = 7, 2
+
+# A finished or refused stream: its id, and when each token came.
+OnDone = Callable[[str, list[float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSize:
+    """What one engine holds, in the words of vLLM's options.
+
+    Attributes:
+        kv_tokens: KV memory; rounded down to whole blocks.
+        transfer_s_per_token: Link time to load one token's KV from the host; None where
+            preempted streams are computed again.
+    """
+
+    kv_tokens: int
+    block_size_tokens: int = 16
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 2048
+    transfer_s_per_token: float | None = None
+
+    @property
+    def num_blocks(self) -> int:
+        """KV blocks, vLLM's null block included."""
+        return self.kv_tokens // self.block_size_tokens + 1
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """Distinct prompts: streams share a prefix only with their own past."""
+
+    count: int = field(default=0)
+
+    def next_prompt(self, length: int) -> list[int]:
+        self.count += 1
+        return [self.count, *([self.count % 97 + 1] * (length - 1))]
+
+
+class VirtualEngine:
+    """One engine: real scheduler and KV manager, made-up tokens, a clock that steps set.
+
+    Args:
+        settings: Of the scheduler.
+        size: Memory and limits.
+        cost: Of a step.
+        scheduler_cls: The scheduler under test.
+        on_done: Called with the delivery times of each stream when it ends; where given,
+            the engine forgets the stream, else `delivered_at_s` keeps it.
+        max_tokens_factor: A stream ends at its length by EOS, which no scheduler can know;
+            its `max_tokens` is this many times that.
+
+    Attributes:
+        now_s: Virtual time, seconds since the engine was made.
+        delivered_at_s: Delivery times of every stream's tokens, absolute, by request id.
+        scheduler: The scheduler under test.
+        scheduler_s: Real seconds the scheduler took in the last step.
+        peak_waiting: Most streams that waited for memory after any step.
+    """
+
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        size: EngineSize,
+        *,
+        cost: StepCost | None = None,
+        scheduler_cls: type[AsyncScheduler] = AndesScheduler,
+        on_done: OnDone | None = None,
+        max_tokens_factor: int = 2,
+    ) -> None:
+        self.now_s = 0.0
+        self.cost = cost or StepCost()
+        self.delivered_at_s: dict[str, list[float]] = {}
+        self.scheduler_s = 0.0
+        self.peak_waiting = 0
+        self._on_done = on_done
+        self._max_tokens_factor = max_tokens_factor
+        self._output_tokens: dict[str, int] = {}
+        self._tokens = _Tokens()
+        self._hasher = _block_hasher(size.block_size_tokens)
+        self.scheduler: Any = _scheduler(settings, size, scheduler_cls)
+        self.offload: VirtualOffload | None = self.scheduler.connector
+        self._set_clock(size)
+
+    def submit(self, request_id: str, stream: PlannedStream) -> None:
+        """Hand a stream to the scheduler, at its arrival time whatever `now_s` is."""
+        self.delivered_at_s[request_id] = []
+        self._output_tokens[request_id] = stream.output_tokens
+        reader = stream.expectation
+        params = SamplingParams(
+            max_tokens=stream.output_tokens * self._max_tokens_factor,
+            extra_args={"qoe_ttft_s": reader.ttft_s, "qoe_tds": reader.tds},
+        )
+        params.update_from_generation_config({}, eos_token_id=_EOS)
+        self.scheduler.add_request(
+            Request(
+                request_id,
+                self._tokens.next_prompt(stream.input_tokens),
+                params,
+                None,
+                arrival_time=stream.arrival_s,
+                block_hasher=self._hasher,
+            )
+        )
+
+    def step(self) -> SchedulerOutput:
+        """One scheduler step, its virtual time, and its tokens.
+
+        `scheduler_s` is then the real time the scheduler took for both of its halves.
+        """
+        started_s = time.perf_counter()
+        output: SchedulerOutput = self.scheduler.schedule()
+        self.scheduler_s = time.perf_counter() - started_s
+        sampled = self._advance(output)
+        request_ids = list(output.num_scheduled_tokens)
+        result = ModelRunnerOutput(
+            req_ids=request_ids,
+            req_id_to_index={r: i for i, r in enumerate(request_ids)},
+            sampled_token_ids=sampled,
+        )
+        if self.offload is not None:
+            loaded = self.offload.take_loaded()
+            result.kv_connector_output = KVConnectorOutput(finished_recving=loaded or None)
+        started_s = time.perf_counter()
+        outputs = self.scheduler.update_from_output(output, result)
+        self.scheduler_s += time.perf_counter() - started_s
+        self._record(outputs)
+        self.peak_waiting = max(self.peak_waiting, len(self.scheduler.waiting))
+        return output
+
+    def run(self, streams: Iterable[PlannedStream]) -> None:
+        """Submit a load at its times and step until every stream is done.
+
+        Raises:
+            RuntimeError: The scheduler holds streams and serves none of them.
+        """
+        todo = sorted(enumerate(streams), key=lambda item: item[1].arrival_s, reverse=True)
+        idle_steps = 0
+        while todo or self.scheduler.has_unfinished_requests():
+            if not self.scheduler.has_unfinished_requests():
+                self.now_s = max(self.now_s, todo[-1][1].arrival_s)
+            while todo and todo[-1][1].arrival_s <= self.now_s:
+                number, stream = todo.pop()
+                self.submit(str(number), stream)
+            output = self.step()
+            idle_steps = 0 if output.num_scheduled_tokens else idle_steps + 1
+            if idle_steps > MAX_IDLE_STEPS:
+                raise RuntimeError(f"no stream was served in {idle_steps} steps")
+
+    def _advance(self, output: SchedulerOutput) -> list[list[int]]:
+        """Move the clock past a step; return the tokens sampled in it."""
+        sampled: list[list[int]] = []
+        for request_id in output.num_scheduled_tokens:
+            request = self.scheduler.requests[request_id]
+            if self.offload is not None:
+                self.offload.computed(request_id, request.num_computed_tokens)
+            if request.is_prefill_chunk:
+                sampled.append([])
+            else:
+                is_last = request.num_output_tokens + 1 == self._output_tokens[request_id]
+                sampled.append([_EOS if is_last else _TOKEN])
+        if sampled:
+            work = work_of(output.num_scheduled_tokens, self.scheduler.requests)
+            self.now_s += self.cost.step_s(*work)
+        else:
+            self._idle()
+        return sampled
+
+    def _idle(self) -> None:
+        """Nothing was scheduled: wait for a transfer, or a moment."""
+        loaded_at_s = self.offload.next_loaded_at_s() if self.offload is not None else None
+        self.now_s = max(self.now_s + IDLE_STEP_S, loaded_at_s or 0.0)
+
+    def _record(self, outputs: dict[int, Any]) -> None:
+        for client_outputs in outputs.values():
+            for output in client_outputs.outputs:
+                times = self.delivered_at_s[output.request_id]
+                times.extend([self.now_s] * len(output.new_token_ids))
+                if output.finish_reason == FinishReason.ERROR:
+                    raise RuntimeError(f"request {output.request_id} failed in the engine")
+                if output.finish_reason is None:
+                    continue
+                del self._output_tokens[output.request_id]
+                if self._on_done is not None:
+                    self._on_done(output.request_id, times)
+                    del self.delivered_at_s[output.request_id]
+
+    def _set_clock(self, size: EngineSize) -> None:
+        self.scheduler.now_s = lambda: self.now_s
+        self.scheduler.wall_s = lambda: self.now_s
+        if self.offload is not None:
+            self.offload.now_s = lambda: self.now_s
+            self.offload.transfer_s_per_token = size.transfer_s_per_token or 0.0
+
+
+def _scheduler(
+    settings: SchedulerSettings, size: EngineSize, scheduler_cls: type[AsyncScheduler]
+) -> AsyncScheduler:
+    config = _engine_config(size)
+    with variable(SETTINGS_ENV, settings.model_dump_json()):
+        return scheduler_cls(
+            vllm_config=config,
+            kv_cache_config=_kv_cache_config(size),
+            structured_output_manager=StructuredOutputManager(config),
+            block_size=size.block_size_tokens,
+            log_stats=False,
+        )
+
+
+@cache
+def _base_config() -> VllmConfig:
+    return EngineArgs(
+        model=str(ensure_tiny_model()),
+        dtype="float32",
+        enforce_eager=True,
+        max_model_len=MAX_MODEL_LEN,
+        hf_overrides={"max_position_embeddings": MAX_MODEL_LEN},
+        distributed_executor_backend="uni",
+    ).create_engine_config()
+
+
+def _engine_config(size: EngineSize) -> VllmConfig:
+    config = copy.copy(_base_config())
+    config.cache_config = copy.copy(config.cache_config)
+    config.cache_config.num_gpu_blocks = size.num_blocks
+    config.cache_config.block_size = size.block_size_tokens
+    config.scheduler_config = copy.copy(config.scheduler_config)
+    config.scheduler_config.max_num_seqs = size.max_num_seqs
+    config.scheduler_config.max_num_batched_tokens = size.max_num_batched_tokens
+    if size.transfer_s_per_token is not None:
+        config.kv_transfer_config = KVTransferConfig(
+            kv_connector=VirtualOffload.__name__,
+            kv_connector_module_path=VirtualOffload.__module__,
+            kv_role="kv_both",
+        )
+    return config
+
+
+def _kv_cache_config(size: EngineSize) -> KVCacheConfig:
+    spec = FullAttentionSpec(
+        block_size=size.block_size_tokens, num_kv_heads=1, head_size=1, dtype=torch.float32
+    )
+    return KVCacheConfig(
+        num_blocks=size.num_blocks,
+        kv_cache_tensors=[],
+        kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
+    )
+
+
+@cache
+def _block_hasher(block_size_tokens: int) -> Any:
+    init_none_hash(sha256)
+    return get_request_block_hasher(block_size_tokens, sha256)

@@ -1,0 +1,56 @@
+"""How replays are told to a person: one column a scheduler, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from bench.replay.results import Run, RunSummary
+from bench.report import QUALITY_BLOCKS, Block, metric_table
+
+_BLOCKS: tuple[Block[RunSummary], ...] = (
+    *QUALITY_BLOCKS,
+    (
+        "engine",
+        (
+            ("preemptions/request", lambda s: f"{s.preemptions_per_request:.2f}"),
+            ("peak waiting", lambda s: f"{s.peak_waiting:,}"),
+            ("plan p50, ms", lambda s: _ms(s.plan_ms.p50)),
+            ("plan p99, ms", lambda s: _ms(s.plan_ms.p99)),
+        ),
+    ),
+    (
+        "run",
+        (
+            ("requests", lambda s: f"{s.requests:,}"),
+            ("refused", lambda s: f"{s.refused:,}"),
+            ("makespan, s", lambda s: f"{s.makespan_s:.1f}"),
+        ),
+    ),
+)
+
+
+def render_runs(runs: Sequence[Run]) -> Table:
+    """What each scheduler made of the load: the good and the bad side by side."""
+    return metric_table(_BLOCKS, [(run.scheduler, run.summary) for run in runs])
+
+
+def caveats(runs: Sequence[Run]) -> list[str]:
+    """What a person must know before believing the table, one sentence each."""
+    said = [
+        f"{run.scheduler} failed in {run.plan_failures:,} steps, which were plain vLLM."
+        for run in runs
+        if run.plan_failures
+    ]
+    refused = runs[0].summary.refused
+    if refused:
+        said.append(
+            f"{refused:,} requests are larger than the engine: refused, and counted with "
+            "QoE 0 under every scheduler."
+        )
+    return said
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,132 @@
+"""One scheduler on one load in virtual time: `replay`, picklable and silent."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+from vllm.v1.core.sched.output import SchedulerOutput
+
+from bench.load import PlannedStream
+from bench.replay.arguments import Cell
+from bench.replay.engine import MAX_MODEL_LEN, EngineSize, VirtualEngine
+from bench.replay.profiles import LatencyProfile, latency_profile
+from bench.replay.results import OnProgress, PlanMs, Run, RunSummary
+from bench.replay.schedulers import SCHEDULERS, settings_of
+from bench.replay.workload import is_possible, largest_together, plan_workload
+from bench.scores import Scores, percentile
+
+
+def replay(cell: Cell, on_progress: OnProgress | None = None) -> Run:
+    """Replay the load of a cell through the real scheduler it names.
+
+    The same cell gives the same run, `plan_ms` aside.
+
+    Raises:
+        UserError: A bad file, profile or setting, or a load without requests.
+        RuntimeError: The scheduler holds streams and serves none of them.
+    """
+    profile = latency_profile(cell.profile)
+    settings = settings_of(cell, profile)
+    streams = plan_workload(cell)
+    size = _engine_size(cell, profile)
+    limit_tokens = min(_whole_blocks(size) * size.block_size_tokens, MAX_MODEL_LEN)
+    rows = [row for row, s in enumerate(streams) if is_possible(s, limit_tokens)]
+    served = [streams[row] for row in rows]
+    if SCHEDULERS[cell.scheduler].has_kv_for_all:
+        size = _with_kv_for_all(size, served)
+    scores = Scores([stream.arrival_s for stream in streams])
+    book = _Book(streams, rows, scores, on_progress)
+    engine = _MeteredEngine(settings, size, cost=profile.cost, on_done=book.ended)
+    engine.run(served)
+    return Run(
+        cell.scheduler, _summary(engine, book), scores, engine.scheduler.plan_failures_total
+    )
+
+
+class _MeteredEngine(VirtualEngine):
+    """Notes how long each plan took."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.plans_s = array("d")
+
+    def step(self) -> SchedulerOutput:
+        now_s = self.now_s
+        output = super().step()
+        # Between plans it only holds the same streams back; with fcfs it never plans.
+        if self.scheduler._planned_at_s == now_s:
+            self.plans_s.append(self.scheduler.plan_s)
+        return output
+
+
+class _Book:
+    """Scores each stream when it ends; the engine then forgets it."""
+
+    def __init__(
+        self,
+        streams: Sequence[PlannedStream],
+        rows: Sequence[int],
+        scores: Scores,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.scores = scores
+        self.num_refused = len(streams) - len(rows)
+        self._streams = streams
+        self._rows = rows
+        self._num_ended = self.num_refused
+        self._on_progress = on_progress
+        self._tell()
+
+    def ended(self, request_id: str, delivered_at_s: Sequence[float]) -> None:
+        row = self._rows[int(request_id)]
+        stream = self._streams[row]
+        times_s = np.array(delivered_at_s) - stream.arrival_s
+        self.scores.score(row, times_s, stream.expectation)
+        self._num_ended += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._num_ended, len(self._streams))
+
+
+def _engine_size(cell: Cell, profile: LatencyProfile) -> EngineSize:
+    transfer_s = profile.transfer_s_per_token if cell.resume == "offload" else None
+    return EngineSize(
+        cell.kv_tokens or profile.kv_capacity_tokens,
+        max_num_seqs=profile.limits.max_num_seqs,
+        max_num_batched_tokens=profile.limits.max_num_batched_tokens,
+        transfer_s_per_token=transfer_s,
+    )
+
+
+def _whole_blocks(size: EngineSize) -> int:
+    # Block 0 is vLLM's null block.
+    return size.num_blocks - 1
+
+
+def _with_kv_for_all(size: EngineSize, served: Sequence[PlannedStream]) -> EngineSize:
+    """Memory for as many streams as may run at once, however large they are."""
+    needed = largest_together(served, size.max_num_seqs, size.block_size_tokens)
+    return replace(size, kv_tokens=max(size.kv_tokens, needed))
+
+
+def _summary(engine: _MeteredEngine, book: _Book) -> RunSummary:
+    scores = book.scores
+    plans_ms = np.array(engine.plans_s) * 1e3
+    preemptions: int = engine.scheduler.streams.preemptions_total
+    return RunSummary(
+        **msgspec.structs.asdict(scores.quality()),
+        preemptions_per_request=preemptions / len(scores),
+        peak_waiting=engine.peak_waiting,
+        plan_ms=PlanMs(percentile(plans_ms, 50), percentile(plans_ms, 99))
+        if plans_ms.size
+        else PlanMs(None, None),
+        refused=book.num_refused,
+        makespan_s=scores.makespan_s,
+    )

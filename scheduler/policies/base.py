@@ -1,0 +1,15 @@
+"""What every policy is to the engine."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scheduler.snapshot import Plan, Snapshot
+
+
+class Policy(Protocol):
+    """Decides who runs in the next step. Same snapshot, same plan."""
+
+    def plan(self, snapshot: Snapshot) -> Plan | None:
+        """The plan of the next step; None leaves the step to vLLM as it is."""
+        ...

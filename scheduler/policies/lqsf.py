@@ -1,0 +1,38 @@
+"""Least slack first: memory goes to the readers who notice soonest, at its true weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scheduler.policies.room import Room, has_room
+from scheduler.settings import SchedulerSettings
+from scheduler.snapshot import Plan, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class LqsfPolicy:
+    """Fill KV memory by slack, least first; the others give way, most slack first.
+
+    No more running streams leave than those with less slack need room for, and none within
+    its minimum residency: two readers who are equally late would swap in every plan.
+    """
+
+    settings: SchedulerSettings
+
+    def plan(self, snapshot: Snapshot) -> Plan | None:
+        if has_room(snapshot):
+            return None
+        room = Room.of(snapshot, snapshot.max_running)
+        running, is_running = snapshot.num_running, snapshot.is_running
+        may_leave = snapshot.can_free & (snapshot.since_s >= self.settings.min_residency_s)
+        order = np.argsort(snapshot.slack_s, kind="stable")
+        chosen = room.fill(order, must_stay=is_running & ~may_leave)
+        asking = order[(order >= running) & chosen[order]]
+        giving = order[(order < running) & ~chosen[order]][::-1]
+        # As a rule all of them: none fits behind those with less slack. But packing stops
+        # somewhere, and who is only behind that stays.
+        victims = giving[: int(room.num_leaving(asking, giving).max(initial=0))]
+        kept = order[(order < running) & ~np.isin(order, victims)]
+        return Plan(admit=asking - running, preempt=victims, keep=kept)

@@ -1,0 +1,39 @@
+"""How much engine time preemptions may cost: what bounds the throughput they lose."""
+
+from __future__ import annotations
+
+# Saved up in calm times; a hundred or two rebuilds at the onset of a burst.
+MAX_SAVED_S = 5.0
+
+
+class RebuildBudget:
+    """Seconds of prefill that rebuilding preempted streams may take.
+
+    While streams wait, every engine second is somebody's, and only `share` of the time is
+    saved up; while nobody waits the engine has time to spare. Preemptions that keep a
+    promise may overdraw it; then no new reader displaces anyone.
+
+    Args:
+        share: Part of the time that may go into rebuilding while streams wait.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._saved_s = MAX_SAVED_S
+        self._at_s: float | None = None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that may be spent now; negative when overdrawn."""
+        return self._saved_s
+
+    def pass_time(self, now_s: float, someone_waits: bool) -> None:
+        """Save up for the time since the last call."""
+        elapsed_s = now_s - self._at_s if self._at_s is not None else 0.0
+        self._at_s = now_s
+        gained_s = elapsed_s * (self._share if someone_waits else 1.0)
+        self._saved_s = min(self._saved_s + gained_s, MAX_SAVED_S)
+
+    def spend(self, rebuild_s: float) -> None:
+        """Note a preemption whose rebuild takes `rebuild_s`."""
+        self._saved_s -= rebuild_s
