@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,15 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
 from qoe import Expectation, ExpectationError, parse_expectation
+from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
 from scheduler.policies import policy_for
 from scheduler.rebuild_budget import RebuildBudget
+from scheduler.replan import PlanClock
 from scheduler.reporting import Reporter
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
-from scheduler.snapshot import Plan
+from scheduler.snapshot import Ints, Plan
 from scheduler.step_time import StepTimeModel
 
 logger = init_logger(__name__)
@@ -42,6 +44,12 @@ MAX_QUEUED_S = 600.0
 # Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
 # grammar, a transfer or a client, and are vLLM's business.
 _WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
+
+_request_id = attrgetter("request_id")
+
+
+def _picked(requests: Sequence[Request], indices: Ints) -> list[Request]:
+    return list(map(requests.__getitem__, indices.tolist()))
 
 
 @dataclass(slots=True)
@@ -77,7 +85,7 @@ class AndesScheduler(AsyncScheduler):
         self.streams = LiveStreams()
         self.step_time = StepTimeModel()
         self._rebuild_budget = RebuildBudget(self.settings.rebuild_share)
-        self.plan_failures_total = 0
+        self._guarded = Guard(logger)
         self.plan_s = 0.0
         self._reporter = Reporter(os.environ.get(REPORT_ENDPOINT_ENV), self.settings)
         is_fcfs = self.policy == SchedulingPolicy.FCFS
@@ -86,11 +94,20 @@ class AndesScheduler(AsyncScheduler):
         self._num_held = 0
         self._paused_ids: frozenset[str] = frozenset()
         self._token_budget: int | None = None
-        self._seen_state: tuple[int, ...] = ()
-        self._planned_at_s = -np.inf
+        self._plan_clock = PlanClock(self.settings.replan_period_s)
         self._last_output_at_s: float | None = None
-        with self._never_stops_the_engine("announcing the engine"):
+        with self._guarded("announcing the engine"):
             self._report(self.now_s(), at_once=True)
+
+    @property
+    def plan_failures_total(self) -> int:
+        """Steps that ran as plain vLLM because something of ours failed."""
+        return self._guarded.failures_total
+
+    @property
+    def planned_at_s(self) -> float:
+        """Time of the last plan."""
+        return self._plan_clock.planned_at_s
 
     # ---- before and after a step ---------------------------------------------------------
 
@@ -98,7 +115,7 @@ class AndesScheduler(AsyncScheduler):
         aside = _Aside()
         if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
             started_s = time.perf_counter()
-            with self._never_stops_the_engine("planning"):
+            with self._guarded("planning"):
                 aside = self._set_aside()
             self.plan_s = time.perf_counter() - started_s
         seats, budget = self.max_num_running_reqs, self.max_num_scheduled_tokens
@@ -112,7 +129,7 @@ class AndesScheduler(AsyncScheduler):
             self._num_held = len(aside.held)
             self.waiting.extend(aside.held)
             self.running.extend(aside.paused)
-        with self._never_stops_the_engine("tracking admissions"):
+        with self._guarded("tracking admissions"):
             self._track_admissions(output)
         return output
 
@@ -122,9 +139,9 @@ class AndesScheduler(AsyncScheduler):
         Raises whatever planning raises, with every request back in its queue.
         """
         now_s = self.now_s()
-        if not self._plan_is_due(now_s):
+        num_skipped, idle = len(self.skipped_waiting), not self.running
+        if not self._plan_clock.is_due(now_s, self.streams, num_skipped, idle=idle):
             return _Aside(self._hold_same(), self._pause(self._paused_ids))
-        self._planned_at_s = now_s
         self._token_budget, self._paused_ids = None, frozenset()
         self._take_back_skipped()
         self._rebuild_budget.pass_time(now_s, someone_waits=bool(self.waiting))
@@ -133,26 +150,6 @@ class AndesScheduler(AsyncScheduler):
         )
         decided = self._policy.plan(snapshot) if self._policy is not None else None
         return _Aside() if decided is None else self._apply(decided)
-
-    def _plan_is_due(self, now_s: float) -> bool:
-        """Whether streams came or went, or time has moved the forecasts on.
-
-        Between plans the same streams stay on offer and the same ones stay held.
-        """
-        streams = self.streams
-        state = (
-            streams.accepted_total,
-            streams.finished_total,
-            streams.preemptions_total,
-            len(self.skipped_waiting),
-        )
-        due = (
-            state != self._seen_state
-            or now_s - self._planned_at_s >= self.settings.replan_period_s
-            or not self.running
-        )
-        self._seen_state = state
-        return due
 
     def _take_back_skipped(self) -> None:
         """vLLM serves `skipped_waiting` first; what waits for memory only must compete."""
@@ -163,8 +160,8 @@ class AndesScheduler(AsyncScheduler):
 
     def _engine_state(self, now_s: float) -> EngineState:
         pool = self.kv_cache_manager.block_pool
-        running = self.streams.slots([r.request_id for r in self.running])
-        waiting = self.streams.slots([r.request_id for r in self.waiting])
+        running = self.streams.slots(map(_request_id, self.running))
+        waiting = self.streams.slots(map(_request_id, self.waiting))
         return EngineState(
             now_s=now_s,
             running=running,
@@ -200,10 +197,13 @@ class AndesScheduler(AsyncScheduler):
     def _apply(self, decided: Plan) -> _Aside:
         """Preempt, order `running`, leave the offered in `waiting`; return the rest."""
         waiting = list(self.waiting)
-        victims = [self.running[i] for i in decided.preempt]
-        kept = [self.running[i] for i in decided.keep]
-        paused_ids = frozenset(self.running[i].request_id for i in decided.pause)
-        offered = [waiting[i] for i in decided.admit]
+        held_back = np.ones(len(waiting), dtype=np.bool_)
+        held_back[decided.admit] = False
+        offered = _picked(waiting, decided.admit)
+        held = _picked(waiting, np.flatnonzero(held_back))
+        victims = _picked(self.running, decided.preempt)
+        kept = _picked(self.running, decided.keep)
+        paused_ids = frozenset(map(_request_id, _picked(self.running, decided.pause)))
         if len(kept) + len(victims) != len(self.running):
             raise ValueError("a plan must keep or preempt every running stream")
         if not (offered or len(kept) > len(paused_ids)):
@@ -215,11 +215,9 @@ class AndesScheduler(AsyncScheduler):
             self._preempt_request(
                 victim, timestamp_s, drop_stale_output=self.requires_kv_delivery
             )
-        chosen = set(offered)
-        held = FCFSRequestQueue(r for r in self.waiting if r not in chosen)
         self.waiting = FCFSRequestQueue(offered)
         self._token_budget, self._paused_ids = decided.token_budget, paused_ids
-        return _Aside(held, self._pause(paused_ids))
+        return _Aside(FCFSRequestQueue(victims + held), self._pause(paused_ids))
 
     def _pause(self, request_ids: frozenset[str]) -> list[Request]:
         """Take these out of `running` for one step; they keep their KV memory."""
@@ -233,7 +231,7 @@ class AndesScheduler(AsyncScheduler):
 
     def add_request(self, request: Request) -> None:
         super().add_request(request)
-        with self._never_stops_the_engine("tracking a new stream"):
+        with self._guarded("tracking a new stream"):
             queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
             self.streams.add(
                 request.request_id,
@@ -248,7 +246,7 @@ class AndesScheduler(AsyncScheduler):
         outputs: dict[int, EngineCoreOutputs] = super().update_from_output(
             scheduler_output, model_runner_output
         )
-        with self._never_stops_the_engine("tracking output"):
+        with self._guarded("tracking output"):
             now_s = self.now_s()
             self.streams.flush(now_s)
             self._observe_step(scheduler_output, now_s)
@@ -261,7 +259,7 @@ class AndesScheduler(AsyncScheduler):
         tokens, stopped = super()._update_request_with_output(
             request, new_token_ids, is_stale
         )
-        with self._never_stops_the_engine("tracking a token"):
+        with self._guarded("tracking a token"):
             self.streams.delivered(request.request_id, len(tokens))
         return tokens, stopped
 
@@ -269,7 +267,7 @@ class AndesScheduler(AsyncScheduler):
         self, request: Request, timestamp: float, drop_stale_output: bool = False
     ) -> None:
         super()._preempt_request(request, timestamp, drop_stale_output)
-        with self._never_stops_the_engine("tracking a preemption"):
+        with self._guarded("tracking a preemption"):
             self.streams.preempted(request.request_id, self.now_s())
             if self.settings.resume == "recompute":
                 token_s = self.step_time.fitted().prefill_s_per_token
@@ -277,7 +275,7 @@ class AndesScheduler(AsyncScheduler):
 
     def _free_request(self, request: Request, delay_free_blocks: bool = False) -> Any:
         freed = super()._free_request(request, delay_free_blocks)
-        with self._never_stops_the_engine("forgetting a stream"):
+        with self._guarded("forgetting a stream"):
             self.streams.remove(request.request_id)
             if not self.streams:
                 # An abort may be the last thing that happens before the engine sleeps.
@@ -323,13 +321,3 @@ class AndesScheduler(AsyncScheduler):
                 block_size_tokens=self.block_size,
                 plan_failures_total=self.plan_failures_total,
             )
-
-    @contextmanager
-    def _never_stops_the_engine(self, what: str) -> Iterator[None]:
-        """Count a failure of ours, log the first one, and let the engine go on."""
-        try:
-            yield
-        except Exception:
-            if self.plan_failures_total == 0:
-                logger.exception("Andes failed at %s; these steps are plain vLLM.", what)
-            self.plan_failures_total += 1

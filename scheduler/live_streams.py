@@ -129,8 +129,7 @@ class LiveStreams:
 
     def slots(self, request_ids: Iterable[str]) -> Slots:
         """Slots of these streams, in order; raises KeyError for one that is not live."""
-        slot_of = self._slot_of
-        return np.array([slot_of[request_id] for request_id in request_ids], dtype=np.intp)
+        return np.fromiter(map(self._slot_of.__getitem__, request_ids), dtype=np.intp)
 
     def all_slots(self) -> Slots:
         return np.fromiter(self._slot_of.values(), dtype=np.intp, count=len(self._slot_of))

@@ -59,7 +59,7 @@ class _MeteredEngine(VirtualEngine):
         now_s = self.now_s
         output = super().step()
         # Between plans it only holds the same streams back; with fcfs it never plans.
-        if self.scheduler._planned_at_s == now_s:
+        if self.scheduler.planned_at_s == now_s:
             self.plans_s.append(self.scheduler.plan_s)
         return output
 
