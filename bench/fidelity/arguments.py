@@ -1,0 +1,40 @@
+"""What `andes fidelity` was asked to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bench.arguments import BenchArguments
+
+# One stream of this size always fits the fewest KV blocks that may be asked for.
+MAX_CONTEXT_TOKENS = 4096
+BLOCK_SIZE_TOKENS = 128
+
+
+class FidelityArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """One load for the real engine and for its replay.
+
+    Attributes:
+        load: As `andes bench` takes it; there is no endpoint.
+        repeats: Runs of the real engine under each scheduler.
+        kv_blocks: KV blocks of the engine, vLLM's null block included.
+        max_num_seqs: Streams that may run at once.
+        max_num_batched_tokens: Tokens of one step.
+        out: Folder for the table and the numbers.
+    """
+
+    load: BenchArguments
+    repeats: int = 3
+    kv_blocks: int = 64
+    max_num_seqs: int = 48
+    max_num_batched_tokens: int = 2048
+    out: Path = Path("docs/results")
+
+    def published(self) -> dict[str, object]:
+        """The arguments without folders: files by name, wherever they lie here."""
+        named: dict[str, object] = msgspec.to_builtins(
+            self, enc_hook=lambda path: Path(path).name
+        )
+        return named
