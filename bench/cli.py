@@ -162,8 +162,8 @@ def grid(  # noqa: PLR0913 - typer reads the options off the signature
 ) -> None:
     """Make the evidence: replays of every scheduler over bursts, rates and engines.
 
-    Writes grid.json, grid.md, grid-summary.md and grid-*.png. The default takes about
-    half an hour on two cores.
+    It measures what fcfs can serve without bursts, and loads every engine around that.
+    The default takes about half an hour on two cores.
 
     [bold]andes grid --quick --regime C --out /tmp/grid[/bold]
     """

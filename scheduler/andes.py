@@ -84,7 +84,9 @@ class AndesScheduler(AsyncScheduler):
         self.settings = SchedulerSettings.from_environment()
         self.streams = LiveStreams()
         self.step_time = StepTimeModel()
-        self._rebuild_budget = RebuildBudget(self.settings.rebuild_share)
+        self._rebuild_budget = RebuildBudget(
+            self.settings.rebuild_share, self.settings.rebuild_saved_s
+        )
         self._guarded = Guard(logger)
         self.plan_s = 0.0
         self._reporter = Reporter(os.environ.get(REPORT_ENDPOINT_ENV), self.settings)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-# Saved up in calm times; a hundred or two rebuilds at the onset of a burst.
-MAX_SAVED_S = 5.0
-
 
 class RebuildBudget:
     """Seconds of prefill that rebuilding preempted streams may take.
@@ -15,11 +12,13 @@ class RebuildBudget:
 
     Args:
         share: Part of the time that may go into rebuilding while streams wait.
+        max_saved_s: What may be saved up in calm times, for the onset of a burst.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, max_saved_s: float) -> None:
         self._share = share
-        self._saved_s = MAX_SAVED_S
+        self._max_saved_s = max_saved_s
+        self._saved_s = max_saved_s
         self._at_s: float | None = None
 
     @property
@@ -32,7 +31,7 @@ class RebuildBudget:
         elapsed_s = now_s - self._at_s if self._at_s is not None else 0.0
         self._at_s = now_s
         gained_s = elapsed_s * (self._share if someone_waits else 1.0)
-        self._saved_s = min(self._saved_s + gained_s, MAX_SAVED_S)
+        self._saved_s = min(self._saved_s + gained_s, self._max_saved_s)
 
     def spend(self, rebuild_s: float) -> None:
         """Note a preemption whose rebuild takes `rebuild_s`."""

@@ -57,7 +57,7 @@ class SchedulerSettings(BaseModel):
         description="Part of the token rate that may be promised to readers.",
     )
     min_gain: float = Field(
-        default=0.3,
+        default=0.15,
         ge=0,
         le=1,
         description="QoE gain within the horizon that makes a new reader worth a promise.",
@@ -71,8 +71,11 @@ class SchedulerSettings(BaseModel):
         le=1,
         description="Part of the admissions kept for overdue readers, the oldest first.",
     )
+    rebuild_saved_s: SecondsOrZero = Field(
+        default=0.5, description="Engine time for recomputing that calm times may save up."
+    )
     rebuild_share: float = Field(
-        default=0.01,
+        default=0.0,
         ge=0,
         le=1,
         description="Part of the time that recomputing may take while streams wait.",

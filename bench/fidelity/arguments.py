@@ -22,6 +22,7 @@ class FidelityArguments(msgspec.Struct, frozen=True, kw_only=True):
         kv_blocks: KV blocks of the engine, vLLM's null block included.
         max_num_seqs: Streams that may run at once.
         max_num_batched_tokens: Tokens of one step.
+        clock: One of `bench.fidelity.clock.CLOCKS`.
         out: Folder for the table and the numbers.
     """
 
@@ -30,6 +31,7 @@ class FidelityArguments(msgspec.Struct, frozen=True, kw_only=True):
     kv_blocks: int = 64
     max_num_seqs: int = 48
     max_num_batched_tokens: int = 2048
+    clock: str = "cpu"
     out: Path = Path("docs/results")
 
     def published(self) -> dict[str, object]:

@@ -1,10 +1,9 @@
-"""The real vLLM engine in this process, on the wall clock, and what each step took."""
+"""The real vLLM engine in this process, and what each turn of its loop took."""
 
 from __future__ import annotations
 
 import gc
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.executor.abstract import Executor
 
 from bench.fidelity.arguments import MAX_CONTEXT_TOKENS
+from bench.fidelity.clock import Clock
 from bench.fidelity.steps import Step
 from bench.load import PlannedStream
 from bench.replay.cost import StepWork, work_of
@@ -76,10 +76,17 @@ class _WatchedScheduler(AndesScheduler):
 class RealEngine:
     """vLLM's own engine with the tiny model, stepped by whoever calls it.
 
-    Use it from one thread, and close it.
+    Use it from the thread that made it, and close it.
+
+    Args:
+        settings: Of the scheduler.
+        size: Memory and limits.
+        clock: What arrivals, deliveries and the scheduler go by.
     """
 
-    def __init__(self, settings: SchedulerSettings, size: EngineSize) -> None:
+    def __init__(
+        self, settings: SchedulerSettings, size: EngineSize, clock: Clock
+    ) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         config = EngineArgs(
@@ -98,7 +105,9 @@ class RealEngine:
         with variable(SETTINGS_ENV, settings.model_dump_json()):
             self._engine = LLMEngine(config, Executor.get_class(config), log_stats=False)
         self._scheduler: Any = self._engine.engine_core.engine_core.scheduler
+        self._scheduler.now_s = self._scheduler.wall_s = clock.now_s
         self._num_sent = 0
+        self.clock = clock
 
     def close(self) -> None:
         self._engine.engine_core.shutdown()
@@ -124,7 +133,7 @@ class RealEngine:
         return self._scheduler.last_work, tokens
 
     def send(self, stream: PlannedStream, arrival_time: float) -> str:
-        """Submit a stream; its id. `arrival_time` is on the clock of `time.time`."""
+        """Submit a stream that arrived then; its id."""
         number, self._num_sent = self._num_sent, self._num_sent + 1
         reader = stream.expectation
         params = SamplingParams(
@@ -154,13 +163,14 @@ class _Run:
         )
         self._row_of: dict[str, int] = {}
         self._delivered_at_s: list[list[float]] = [[] for _ in streams]
-        self._started_s, self._started_wall_s = time.perf_counter(), time.time()
+        self._clock = engine.clock
+        self._started_s = self._clock.now_s()
 
     def until_done(self) -> None:
         turned_s = self._now_s()
         while self._todo or self._engine.is_busy():
             if not self._engine.is_busy():
-                self._sleep_until(self._todo[-1][1].arrival_s)
+                self._clock.pass_until(self._started_s + self._todo[-1][1].arrival_s)
                 turned_s = self._now_s()
             self._send_due()
             work, tokens = self._engine.step()
@@ -178,15 +188,11 @@ class _Run:
         now_s = self._now_s()
         while self._todo and self._todo[-1][1].arrival_s <= now_s:
             row, stream = self._todo.pop()
-            arrival_time = self._started_wall_s + stream.arrival_s
+            arrival_time = self._started_s + stream.arrival_s
             self._row_of[self._engine.send(stream, arrival_time)] = row
 
     def _now_s(self) -> float:
-        return time.perf_counter() - self._started_s
-
-    def _sleep_until(self, at_s: float) -> None:
-        while (left_s := at_s - self._now_s()) > 0:
-            time.sleep(left_s)
+        return self._clock.now_s() - self._started_s
 
 
 def _prompt(number: int, length: int) -> list[int]:

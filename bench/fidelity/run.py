@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench.fidelity.arguments import BLOCK_SIZE_TOKENS, FidelityArguments
+from bench.fidelity.clock import clock_named
 from bench.fidelity.engine import RealEngine
 from bench.fidelity.fit import fit_cost, scaled, slowdown
 from bench.fidelity.results import Constants, Outcome, Pair
@@ -93,7 +94,8 @@ def measure(
 
 def start_engine(arguments: FidelityArguments, policy: str) -> RealEngine:
     """A real engine, warm: its first steps are slower than any later one."""
-    engine = RealEngine(_settings(policy), engine_size(arguments))
+    clock = clock_named(arguments.clock)
+    engine = RealEngine(_settings(policy), engine_size(arguments), clock)
     calibrate(engine, calibration_groups((4,)))
     return engine
 

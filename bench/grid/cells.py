@@ -66,7 +66,8 @@ class Regime:
     Attributes:
         lengths: Which of the two lists of lengths prompts and answers are drawn from.
         saturation_rate: Requests/s far above what the engine can serve.
-        saturation_s: How long they come, for about a thousand of them.
+        saturation_s: How long they come: the half of them that ends in the middle must
+            meet a full engine.
         seeds: Of each cell of the sweep, unless the command line says otherwise.
         memory_seeds: Of those contenders that differ in KV memory; 0 leaves them out.
     """
@@ -105,8 +106,8 @@ REGIMES = {
             "llama-3.1-70b/a100-sxm4-40gb/tp8",
             "azure",
             TTFT_BY_INPUT,
-            20.0,
-            60.0,
+            15.0,
+            120.0,
             seeds=3,
             memory_seeds=0,
         ),
@@ -174,6 +175,7 @@ ABLATIONS = {
         # The largest share there is: as good as no limit on promises.
         Contender("andes", settings=(("promise_share", "10"),)),
         Contender("andes", settings=(("max_preemptions", "0"),)),
+        Contender("andes", settings=(("rebuild_saved_s", "15"),)),
         *(
             Contender("andes", settings=(("horizon_s", horizon),))
             for horizon in ("1", "2", "5", "10", "20")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,8 +33,14 @@ class _Ended:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_grid(arguments: GridArguments) -> int:
+def run_grid(
+    arguments: GridArguments, make_workers: Callable[[int], Workers] = Workers
+) -> int:
     """Run the cells, write what they came to, and draw it; the exit code.
+
+    Args:
+        arguments: What to run.
+        make_workers: Starts so many processes.
 
     Raises:
         UserError: A bad file, a regime whose rate cannot be measured, or a grid that was
@@ -43,14 +50,16 @@ def run_grid(arguments: GridArguments) -> int:
     if arguments.redraw:
         result = read_grid(arguments.out / "grid.json")
     else:
-        result = _run(arguments, notes)
+        result = _run(arguments, make_workers, notes)
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_grid(arguments.out / "grid.json", result)
     _publish(result, arguments.out, notes)
     return 1 if result.failed else 0
 
 
-def _run(arguments: GridArguments, notes: Console) -> GridResult:
+def _run(
+    arguments: GridArguments, make_workers: Callable[[int], Workers], notes: Console
+) -> GridResult:
     # Asked before the runs: somebody may commit while they last.
     made_by = environment()
     setups = {r.name: setup_of(r, arguments) for r in arguments.regimes}
@@ -64,7 +73,7 @@ def _run(arguments: GridArguments, notes: Console) -> GridResult:
     jobs = plan_jobs(arguments.regimes, arguments.seeds)
     ended = _Ended()
     try:
-        with Workers(arguments.jobs) as workers:
+        with make_workers(arguments.jobs) as workers:
             setups = _measure_rates(workers, setups, notes)
             jobs.sort(key=lambda job: -setups[job.regime].cost_s(job))
             _tell_cost(jobs, setups, arguments.jobs, notes)
@@ -117,7 +126,7 @@ def _tell_cost(
     cost_s = sum(setups[job.regime].cost_s(job) for job in jobs)
     notes.print(
         f"{len(jobs):,} runs, about {cost_s:,.0f} core-seconds: "
-        f"{cost_s / workers / 60:.0f} min with {workers} at a time",
+        f"{math.ceil(cost_s / workers / 60)} min with {workers} at a time",
         soft_wrap=True,
     )
 
@@ -137,7 +146,8 @@ def _run_jobs(
                 name = f"{job.regime}, {job.load.name}, {job.contender.name}, {job.seed}"
                 reason = " ".join(f"{type(outcome).__name__}: {outcome}".split())
                 ended.failed[name] = reason
-                notes.print(f"[red]failed[/red] {escape(f'{name}: {reason}')}")
+                said = escape(f"{name}: {reason}")
+                notes.print(f"[red]failed[/red] {said}", soft_wrap=True)
             else:
                 ended.rows[job] = _row(job, setups[job.regime], outcome)
             tell(costs_s[job])

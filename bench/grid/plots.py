@@ -128,6 +128,16 @@ def _capacity(grid: Grid) -> Figure:
 def _thresholds(axes: Axes, curve: Curve) -> None:
     for threshold in THRESHOLDS:
         axes.axhline(threshold, color=MUTED, lw=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            f"{threshold:g}",
+            (1.0, threshold),
+            xycoords=("axes fraction", "data"),
+            xytext=(2, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=MUTED,
+        )
     axes.set_xlabel(
         "rate, in parts of what fcfs serves" if curve.by_rate else "× mean rate"
     )
@@ -210,7 +220,7 @@ def _line(contender: Contender) -> Any:
 
 def _width(contender: Contender) -> float:
     """fcfs is drawn first and broad: who changes nothing lies upon it."""
-    return 4.0 if contender == FCFS else 1.8
+    return 3.6 if contender == FCFS else 1.8
 
 
 def _qoe(run: RunSummary) -> float:

@@ -34,7 +34,11 @@ def progress(
         Eta(),
     )
     with Progress(
-        *columns, console=notes, transient=True, speed_estimate_period=600
+        *columns,
+        console=notes,
+        transient=True,
+        refresh_per_second=2,
+        speed_estimate_period=600,
     ) as bar:
         task = bar.add_task(f"0 of {total:,} runs", total=cost_s)
         ended = 0

@@ -22,7 +22,7 @@ def page(result: GridResult) -> str:
         verdicts(grid, regimes),
         losses(grid, regimes),
         capacities(result),
-        ablations(grid, regimes),
+        ablations(result),
         failures(result),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"

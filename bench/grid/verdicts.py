@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.grid.capacity import CURVES, THRESHOLDS, capacity, curve_grid, points_of
 from bench.grid.cells import (
+    ABLATION_SEEDS,
     ABLATIONS,
     ANDES,
     CENTRE,
@@ -81,11 +82,12 @@ def capacities(result: GridResult) -> str:
     return "\n\n".join(["## Capacity", said, pipe_table(head, rows)])
 
 
-def ablations(grid: Grid, regimes: Sequence[str]) -> str:
+def ablations(result: GridResult) -> str:
     """Other policies, and settings that switch one part of a policy off, at the centre."""
+    grid = Grid(row for row in result.rows if row.seed < ABLATION_SEEDS)
     rows = [
         _ablation(grid, name, contender)
-        for name in regimes
+        for name in result.regimes
         for contender in (FCFS, PAPER, ANDES, *ABLATIONS.get(name, ()))
         if name in ABLATIONS
     ]
@@ -103,8 +105,8 @@ def ablations(grid: Grid, regimes: Sequence[str]) -> str:
         "plan p99, ms",
     )
     said = (
-        "Other policies, and one setting changed at a time. *As it is* is the same policy "
-        "with its defaults, on the same seeds."
+        "Other policies, and one setting changed at a time, all on the same seeds. *As it "
+        "is* is the same policy with its defaults."
     )
     return "\n\n".join(["## Parts", said, pipe_table(head, rows)])
 

@@ -81,5 +81,5 @@ def test_a_run_is_expected_to_cost_what_its_tokens_cost(tmp_path) -> None:
     jobs = {job.contender: job for job in plan_jobs([REGIMES["C"]]) if job.load == CENTRE}
     start_s = setup.cost_s(jobs[FCFS])
     cost_s = replace(setup, rate=2.0).cost_s(jobs[FCFS])
-    assert cost_s - start_s == pytest.approx(2.0 * 50.0 * 200 * 25e-6)
+    assert cost_s - start_s == pytest.approx(2.0 * 50.0 * 200 * 21e-6)
     assert replace(setup, rate=2.0).cost_s(jobs[ANDES]) > cost_s
