@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +25,12 @@ def _regime(flag: str, text: str) -> str:
 
 def _folder(flag: str, text: str) -> Path:
     path = Path(text)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{flag}={shown(text)} is invalid: it must be a folder.")
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    # Finding out after half an hour would cost the runs.
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UserError(
+            f"{flag}={shown(text)} is invalid: it must be a folder that can be written."
+        )
     return path
 
 
