@@ -1,7 +1,7 @@
 """What a reader experiences: expectation, digestion, score and forecast. Pure numpy."""
 
 from qoe.expectation import PROFILES, Expectation, ExpectationError, Profile
-from qoe.fields import parse_expectation
+from qoe.fields import expectation_or_default, parse_expectation
 from qoe.metrics import area_qoe, delay_qoe, stall_s
 from qoe.stream_table import StreamTable
 
@@ -13,6 +13,7 @@ __all__ = [
     "StreamTable",
     "area_qoe",
     "delay_qoe",
+    "expectation_or_default",
     "parse_expectation",
     "stall_s",
 ]

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 TTFT_RANGE_S = (0.01, 600.0)
 TDS_RANGE = (0.01, 1000.0)
+WEIGHT_RANGE = (0.01, 100.0)
 
 
 class ExpectationError(ValueError):
@@ -49,17 +50,23 @@ def _shown(value: object) -> str:
 class Expectation:
     """First token within `ttft_s` seconds, then `tds` tokens a second (paper, 3.1).
 
+    Attributes:
+        weight: What this reader counts for when not everybody can be served; 1 is one
+            reader.
+
     Raises:
-        ExpectationError: A value is not a finite number within `TTFT_RANGE_S` or
-            `TDS_RANGE`.
+        ExpectationError: A value is not a finite number within `TTFT_RANGE_S`, `TDS_RANGE`
+            or `WEIGHT_RANGE`.
     """
 
     ttft_s: float
     tds: float
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         require_in_range("ttft_s", self.ttft_s, TTFT_RANGE_S, "seconds")
         require_in_range("tds", self.tds, TDS_RANGE, "tokens/s")
+        require_in_range("weight", self.weight, WEIGHT_RANGE, "readers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +94,9 @@ _READING_MIX = ((0.28, 5.10), (0.52, 4.35), (0.11, 4.17), (0.06, 4.02), (0.03, 3
 _LISTENING_MIX = ((0.79, 3.23), (0.07, 6.67), (0.07, 5.26), (0.04, 6.67), (0.03, 7.69))
 
 # Nobody watches the tokens of a batch job or an agent. A patient, slow reader says so in
-# the same two numbers: it yields to every person, and it is not forgotten either.
-_NO_READER = Expectation(ttft_s=60.0, tds=0.1)
+# the same numbers, and counts for little: it takes what every person leaves, the longest
+# waiting first, so that it is not forgotten either.
+_NO_READER = Expectation(ttft_s=60.0, tds=0.1, weight=0.1)
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {

@@ -8,6 +8,7 @@ from qoe.expectation import (
     PROFILES,
     TDS_RANGE,
     TTFT_RANGE_S,
+    WEIGHT_RANGE,
     Expectation,
     ExpectationError,
     require_in_range,
@@ -17,7 +18,8 @@ PREFIX = "qoe_"
 PROFILE_FIELD = "qoe_profile"
 TTFT_FIELD = "qoe_ttft_s"
 TDS_FIELD = "qoe_tds"
-FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD)
+WEIGHT_FIELD = "qoe_weight"
+FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD, WEIGHT_FIELD)
 
 
 def parse_expectation(
@@ -25,7 +27,7 @@ def parse_expectation(
 ) -> Expectation:
     """What the reader behind a request expects.
 
-    `qoe_profile` replaces the default; `qoe_ttft_s` and `qoe_tds` override one value each.
+    `qoe_profile` replaces the default; the other fields override one value each.
     Keys that do not start with `qoe_` belong to somebody else and are ignored.
 
     Args:
@@ -42,10 +44,25 @@ def parse_expectation(
     base = _profile_expectation(given[PROFILE_FIELD]) if PROFILE_FIELD in given else default
     ttft_s = given.get(TTFT_FIELD, base.ttft_s)
     tds = given.get(TDS_FIELD, base.tds)
+    weight = given.get(WEIGHT_FIELD, base.weight)
     return Expectation(
         require_in_range(TTFT_FIELD, ttft_s, TTFT_RANGE_S, "seconds"),
         require_in_range(TDS_FIELD, tds, TDS_RANGE, "tokens/s"),
+        require_in_range(WEIGHT_FIELD, weight, WEIGHT_RANGE, "readers"),
     )
+
+
+def expectation_or_default(
+    fields: Mapping[str, object] | None, default: Expectation
+) -> Expectation:
+    """As `parse_expectation`, but a bad field means the default.
+
+    For an engine behind a server that has already refused bad fields: it must go on.
+    """
+    try:
+        return parse_expectation(fields, default)
+    except ExpectationError:
+        return default
 
 
 def _require_known(given: Mapping[str, object]) -> None:

@@ -24,7 +24,7 @@ from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
-from qoe import Expectation, ExpectationError, parse_expectation
+from qoe import expectation_or_default
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
@@ -46,6 +46,11 @@ MAX_QUEUED_S = 600.0
 _WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
 
 _request_id = attrgetter("request_id")
+
+
+def _fields(request: Request) -> dict[str, Any] | None:
+    params = request.sampling_params
+    return params.extra_args if params is not None else None
 
 
 def _picked(requests: Sequence[Request], indices: Ints) -> list[Request]:
@@ -97,7 +102,6 @@ class AndesScheduler(AsyncScheduler):
         self._paused_ids: frozenset[str] = frozenset()
         self._token_budget: int | None = None
         self._plan_clock = PlanClock(self.settings.replan_period_s)
-        self._last_output_at_s: float | None = None
         with self._guarded("announcing the engine"):
             self._report(self.now_s(), at_once=True)
 
@@ -237,7 +241,7 @@ class AndesScheduler(AsyncScheduler):
             queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
             self.streams.add(
                 request.request_id,
-                self._expectation(request),
+                expectation_or_default(_fields(request), self.settings.default_expectation),
                 arrived_at_s=self.now_s() - queued_s,
                 prompt_tokens=request.num_prompt_tokens,
             )
@@ -251,7 +255,12 @@ class AndesScheduler(AsyncScheduler):
         with self._guarded("tracking output"):
             now_s = self.now_s()
             self.streams.flush(now_s)
-            self._observe_step(scheduler_output, now_s)
+            self.step_time.step_ended(
+                now_s,
+                num_streams=len(scheduler_output.num_scheduled_tokens),
+                num_tokens=scheduler_output.total_num_scheduled_tokens,
+                goes_on=bool(self.streams),
+            )
             self._report(now_s)
         return outputs
 
@@ -288,28 +297,11 @@ class AndesScheduler(AsyncScheduler):
         self._reporter.close()
         super().shutdown()
 
-    def _expectation(self, request: Request) -> Expectation:
-        params = request.sampling_params
-        fields = params.extra_args if params is not None else None
-        try:
-            return parse_expectation(fields, self.settings.default_expectation)
-        except ExpectationError:
-            # The server answers 400 before this; an engine used without it must go on.
-            return self.settings.default_expectation
-
     def _track_admissions(self, output: SchedulerOutput) -> None:
         admitted = [new.req_id for new in output.scheduled_new_reqs]
         admitted += output.scheduled_cached_reqs.resumed_req_ids
         if admitted:
             self.streams.admitted(admitted, self.now_s(), self.settings.max_late_s)
-
-    def _observe_step(self, output: SchedulerOutput, now_s: float) -> None:
-        num_streams = len(output.num_scheduled_tokens)
-        if num_streams and self._last_output_at_s is not None:
-            prefill_tokens = output.total_num_scheduled_tokens - num_streams
-            step_s = now_s - self._last_output_at_s
-            self.step_time.observe(step_s, prefill_tokens, num_streams)
-        self._last_output_at_s = now_s if self.streams else None
 
     def _report(self, now_s: float, at_once: bool = False) -> None:
         if at_once or self._reporter.is_due(now_s):
@@ -317,7 +309,7 @@ class AndesScheduler(AsyncScheduler):
             self._reporter.publish(
                 now_s=now_s,
                 streams=self.streams,
-                step_s=self.step_time.step_s if self._last_output_at_s else 0.0,
+                step_s=self.step_time.step_s if self.step_time.is_stepping else 0.0,
                 total_blocks=pool.num_gpu_blocks - 1,
                 free_blocks=pool.get_num_free_blocks(),
                 block_size_tokens=self.block_size,

@@ -36,6 +36,7 @@ class LiveStreams:
         "idle_since_s",
         "preemptions",
         "produces",
+        "weight",
     )
 
     prompt_tokens: Floats
@@ -43,6 +44,7 @@ class LiveStreams:
     idle_since_s: Floats
     preemptions: Floats
     produces: Floats
+    weight: Floats
 
     def __init__(self) -> None:
         self.readers = StreamTable()
@@ -79,6 +81,7 @@ class LiveStreams:
         self.idle_since_s[slot] = arrived_at_s
         self.preemptions[slot] = 0
         self.produces[slot] = 0
+        self.weight[slot] = expectation.weight
         self._slot_of[request_id] = slot
         self.accepted_total += 1
 

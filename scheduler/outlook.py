@@ -77,7 +77,7 @@ def take_snapshot(
         resume_s=resume_s,
         since_s=now_s - streams.since_s(slots, is_running),
         preemptions=preemptions,
-        weight=np.ones(slots.size),
+        weight=streams.weight[slots],
         is_prefilling=is_prefilling,
         can_free=can_free,
         prefill_tokens=prefill_tokens,

@@ -37,6 +37,27 @@ class StepTimeModel:
         self._mean_y = initial_step_s
         self._var_b = self._var_p = self._cov_bp = 0.0
         self._cov_by = self._cov_py = 0.0
+        self._ended_at_s: float | None = None
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether the engine went on after its last step."""
+        return self._ended_at_s is not None
+
+    def step_ended(
+        self, now_s: float, *, num_streams: int, num_tokens: int, goes_on: bool
+    ) -> None:
+        """Learn from the time since the last step ended, unless the engine slept between.
+
+        Args:
+            now_s: When this step ended.
+            num_streams: Streams it served, each with one token of its own.
+            num_tokens: All tokens it computed.
+            goes_on: Whether another step follows at once.
+        """
+        if num_streams and self._ended_at_s is not None:
+            self.observe(now_s - self._ended_at_s, num_tokens - num_streams, num_streams)
+        self._ended_at_s = now_s if goes_on else None
 
     def observe(self, step_s: float, prefill_tokens: int, num_streams: int) -> None:
         """Learn from one step that took `step_s` seconds; prefill tokens may be 0."""

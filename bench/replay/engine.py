@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -74,7 +74,7 @@ class EngineSize:
 class _Tokens:
     """Distinct prompts: streams share a prefix only with their own past."""
 
-    count: int = field(default=0)
+    count: int = 0
 
     def next_prompt(self, length: int) -> list[int]:
         self.count += 1
@@ -133,7 +133,11 @@ class VirtualEngine:
         reader = stream.expectation
         params = SamplingParams(
             max_tokens=stream.output_tokens * self._max_tokens_factor,
-            extra_args={"qoe_ttft_s": reader.ttft_s, "qoe_tds": reader.tds},
+            extra_args={
+                "qoe_ttft_s": reader.ttft_s,
+                "qoe_tds": reader.tds,
+                "qoe_weight": reader.weight,
+            },
         )
         params.update_from_generation_config({}, eos_token_id=_EOS)
         self.scheduler.add_request(

@@ -3,7 +3,13 @@ import random
 
 import pytest
 
-from qoe import PROFILES, Expectation, ExpectationError, parse_expectation
+from qoe import (
+    PROFILES,
+    Expectation,
+    ExpectationError,
+    expectation_or_default,
+    parse_expectation,
+)
 
 DEFAULT = Expectation(2.0, 3.0)
 
@@ -18,9 +24,17 @@ def test_a_field_overrides_one_value_of_its_profile() -> None:
     assert parse_expectation(
         {"qoe_profile": "listening", "qoe_ttft_s": 0.5}, DEFAULT
     ) == Expectation(0.5, 3.3)
+    assert parse_expectation({"qoe_weight": 3}, DEFAULT) == Expectation(
+        2.0, 3.0, weight=3.0
+    )
 
 
-@pytest.mark.parametrize("field", ["qoe_ttft_s", "qoe_tds"])
+def test_a_job_without_a_reader_counts_for_less_than_a_reader() -> None:
+    job = parse_expectation({"qoe_profile": "none"}, DEFAULT)
+    assert job.weight < DEFAULT.weight
+
+
+@pytest.mark.parametrize("field", ["qoe_ttft_s", "qoe_tds", "qoe_weight"])
 @pytest.mark.parametrize(
     "value",
     [
@@ -70,3 +84,8 @@ def test_a_population_adds_up_and_draws_from_its_groups(name: str) -> None:
     paces = {tds for _, tds in profile.mix}
     rng = random.Random(7)
     assert {profile.sample(rng).tds for _ in range(500)} == paces
+
+
+def test_inside_the_engine_a_bad_field_means_the_default() -> None:
+    assert expectation_or_default({"qoe_tds": "fast"}, DEFAULT) is DEFAULT
+    assert expectation_or_default({"qoe_tds": 7}, DEFAULT) == Expectation(2.0, 7.0)

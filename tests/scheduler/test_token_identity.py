@@ -1,9 +1,10 @@
-"""Preemption never changes a token: the real engine on CPU, async scheduling on."""
+"""No preemption or pause changes a token: the real engine on CPU, async scheduling on."""
 
 import random
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from vllm import SamplingParams
 from vllm.engine.arg_utils import EngineArgs
@@ -12,6 +13,7 @@ from vllm.v1.executor.abstract import Executor
 
 from deployments.tiny_model import ensure_tiny_model
 from scheduler.andes import AndesScheduler
+from scheduler.snapshot import NOBODY, Plan, Snapshot
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -39,6 +41,30 @@ class ForcedPreemptions(AndesScheduler):
                 self._preempt_request(victim, time.monotonic())
                 type(self).forced += 1
         return super().schedule(throttle_prefills)
+
+
+class RandomPauses:
+    """Lets everybody in; a random part of the running streams sits each step out.
+
+    Attributes:
+        paused: Times that a stream was told to sit out, in flight or not.
+    """
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self.paused = 0
+
+    def plan(self, snapshot: Snapshot) -> Plan:
+        running = np.arange(snapshot.num_running)
+        pause = running[self._rng.random(running.size) < self._rng.choice([0.0, 0.5])]
+        self.paused += pause.size
+        return Plan(
+            admit=np.arange(snapshot.size - snapshot.num_running),
+            preempt=NOBODY,
+            keep=self._rng.permutation(running),
+            pause=pause,
+            token_budget=int(self._rng.integers(64, 512)),
+        )
 
 
 class Engine:
@@ -99,12 +125,15 @@ def start(monkeypatch) -> Iterator:
         engine.close()
 
 
-def test_a_thousand_preemptions_change_no_token(start) -> None:
+def test_a_thousand_preemptions_and_pauses_change_no_token(start, monkeypatch) -> None:
     undisturbed = start(AndesScheduler).generate()
+    monkeypatch.setenv("ANDES_SCHEDULER_SETTINGS", '{"replan_period_s": 0}')
     ForcedPreemptions.forced = 0
     engine = start(ForcedPreemptions)
+    pauses = engine.scheduler._policy = RandomPauses()
     disturbed = engine.generate()
     assert ForcedPreemptions.forced >= 1000
+    assert pauses.paused >= 1000
     assert engine.scheduler.streams.preemptions_total >= 1000
     assert engine.most_in_flight >= 1  # a step was in flight while the next was planned
     assert disturbed == undisturbed

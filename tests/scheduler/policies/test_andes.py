@@ -52,3 +52,13 @@ def test_the_readers_with_most_buffer_are_last_where_the_engine_evicts(
     keep = POLICY.plan(snapshot_of(running)).keep
     assert keep[-1] == 0
     assert np.flatnonzero(keep == 1) < np.flatnonzero(keep == 2)
+
+
+def test_nobody_else_comes_in_before_a_reader_who_has_stalled_too_long(
+    snapshot_of,
+) -> None:
+    stalled = {"tokens": 1, "last_token_s": 3.0, "preemptions": 1, "prompt_tokens": 200}
+    alone = POLICY.plan(snapshot_of([{"tokens": 1}], [LATE], free_blocks=4))
+    beside = POLICY.plan(snapshot_of([{"tokens": 1}], [LATE, stalled], free_blocks=4))
+    assert alone.admit.tolist() == [0]
+    assert beside.admit.size == 0

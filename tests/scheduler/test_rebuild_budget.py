@@ -1,0 +1,57 @@
+import pytest
+
+from scheduler.rebuild_budget import RebuildBudget
+
+
+@pytest.fixture
+def emptied() -> RebuildBudget:
+    """A budget of a tenth of the time, at most 5 s, with nothing left at 100 s."""
+    budget = RebuildBudget(share=0.1, max_saved_s=5.0)
+    budget.pass_time(100.0, someone_waits=True)
+    budget.spend(5.0)
+    return budget
+
+
+def test_calm_times_before_the_first_request_have_filled_it() -> None:
+    budget = RebuildBudget(share=0.1, max_saved_s=5.0)
+    assert budget.left_s == 5.0
+    budget.pass_time(1e6, someone_waits=True)
+    assert budget.left_s == 5.0
+
+
+def test_while_someone_waits_only_the_share_is_saved(emptied) -> None:
+    emptied.pass_time(110.0, someone_waits=True)
+    assert emptied.left_s == pytest.approx(1.0)
+
+
+def test_while_nobody_waits_all_the_time_is_saved(emptied) -> None:
+    emptied.pass_time(102.0, someone_waits=False)
+    assert emptied.left_s == pytest.approx(2.0)
+
+
+def test_each_second_is_saved_once_and_at_its_own_rate(emptied) -> None:
+    emptied.pass_time(101.0, someone_waits=False)
+    emptied.pass_time(111.0, someone_waits=True)
+    emptied.pass_time(111.0, someone_waits=False)
+    assert emptied.left_s == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("someone_waits", [True, False])
+def test_no_more_than_the_cap_is_saved(emptied, someone_waits) -> None:
+    emptied.pass_time(1000.0, someone_waits)
+    assert emptied.left_s == 5.0
+
+
+def test_it_can_be_overdrawn_and_is_then_paid_back_first(emptied) -> None:
+    emptied.spend(3.0)
+    assert emptied.left_s == pytest.approx(-3.0)
+    emptied.pass_time(104.0, someone_waits=False)
+    assert emptied.left_s == pytest.approx(1.0)
+
+
+def test_a_share_of_zero_saves_nothing_while_someone_waits() -> None:
+    budget = RebuildBudget(share=0.0, max_saved_s=5.0)
+    budget.pass_time(100.0, someone_waits=True)
+    budget.spend(5.0)
+    budget.pass_time(1000.0, someone_waits=True)
+    assert budget.left_s == 0.0
