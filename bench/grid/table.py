@@ -119,6 +119,7 @@ def _marked(grid: Grid, regime: str, load: Load) -> list[str]:
 
 
 _COSTS: tuple[tuple[str, Metric, int], ...] = (
+    ("delay QoE", lambda s: s.mean_qoe_delay, 3),
     ("p5 QoE", lambda s: s.p5_qoe_area, 3),
     ("share ≥ 0.95", lambda s: s.share_qoe_area_ge_0_95, 3),
     ("TTFT mean, s", lambda s: s.ttft_s.mean, 2),

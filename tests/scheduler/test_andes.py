@@ -262,9 +262,11 @@ def test_the_token_budget_of_a_plan_bounds_its_steps(
     make_engine, burst, replan_period_s
 ) -> None:
     settings = {"replan_period_s": replan_period_s}
-    engine = make_engine(256, settings=settings, max_num_batched_tokens=512)
+    engine = make_engine(256, settings=settings)
+    # Below `max_num_batched_tokens`, which vLLM checks as well.
+    engine.scheduler.max_num_scheduled_tokens = 512
     policy = engine.scheduler._policy = Scripted(token_budget=40)
-    submit_all(engine, burst(12, output_tokens=20))
+    submit_all(engine, burst(12, input_tokens=200, output_tokens=20))
     most_tokens = 0
     for _ in range(20):
         most_tokens = max(most_tokens, engine.step().total_num_scheduled_tokens)
