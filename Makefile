@@ -10,6 +10,7 @@ PORT ?=
 # Where the Azure 2023 conversation trace lies; without it the load is synthetic.
 TRACE ?= ../shared/data/traces/azure_conv.csv
 DEMO_ARGS ?=
+FIDELITY_ARGS ?=
 GRID_ARGS ?=
 PYTEST_ARGS ?=
 
@@ -22,7 +23,7 @@ STAMP := .venv/installed-$(HARDWARE)
 UV_ENV_cpu := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)",UV_TORCH_BACKEND=cpu)
 UV_ARGS_cpu := --overrides requirements-cpu-overrides.txt
 
-.PHONY: help install run stop test check fmt demo grid clean
+.PHONY: help install run stop test check fmt demo grid fidelity clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,9 @@ demo: install ## The same load under fcfs and andes, side by side (TRACE=, DEMO_
 
 grid: install ## All replays behind docs/results, half an hour on two cores (GRID_ARGS=).
 	$(BIN)/andes grid $(GRID_ARGS)
+
+fidelity: install ## The real CPU engine beside its replay, and the error (FIDELITY_ARGS=).
+	$(BIN)/andes fidelity $(FIDELITY_ARGS)
 
 clean: ## Remove caches and what runs left, but not .venv.
 	rm -rf .run .mypy_cache .pytest_cache .ruff_cache .hypothesis

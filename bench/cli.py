@@ -17,7 +17,10 @@ from typer.core import TyperGroup
 
 from bench.arguments import BenchArguments, refuse_synthetic_options
 from bench.errors import INTERRUPTED, UserError
+from bench.fidelity.arguments import DEFAULT_LOAD, fidelity_arguments
+from bench.fidelity.arguments import SYNTHETIC_ONLY as FIDELITY_SYNTHETIC_ONLY
 from bench.grid.arguments import grid_arguments
+from bench.options import fidelity as faithful
 from bench.options import grid as gridded
 from bench.options import live, load, measure
 from bench.options import replay as replayed
@@ -229,6 +232,38 @@ def microbench(
     from bench.microbench import DEFAULT_SIZES, run_microbench  # noqa: PLC0415
 
     run_microbench(streams or DEFAULT_SIZES, steps, json)
+
+
+@app.command()
+def fidelity(  # noqa: PLR0913 - typer reads the options off the signature
+    *,
+    ctx: typer.Context,
+    trace: load.Trace = None,
+    start_s: load.StartS = DEFAULT_LOAD.start_s,
+    duration_s: load.DurationS = DEFAULT_LOAD.duration_s,
+    rate_scale: load.RateScale = DEFAULT_LOAD.rate_scale,
+    time_scale: load.TimeScale = DEFAULT_LOAD.time_scale,
+    rate: load.Rate = DEFAULT_LOAD.rate,
+    intensity: load.Intensity = DEFAULT_LOAD.intensity,
+    burst_share: load.BurstShare = DEFAULT_LOAD.burst_share,
+    cycle_s: load.CycleS = DEFAULT_LOAD.cycle_s,
+    profile: load.Profile = DEFAULT_LOAD.profile,
+    seed: load.Seed = DEFAULT_LOAD.seed,
+    kv_blocks: measure.KvBlocks = 64,
+    repeats: faithful.Repeats = 3,
+    clock: faithful.Clock = "cpu",
+    out: faithful.Out = Path("docs/results"),
+) -> None:
+    """Compare a replay with the real engine: the same load, and the error of each number.
+
+    The engine is vLLM on a CPU with the tiny model. A step's cost is fitted to it right
+    before and after each run. The load is synthetic bursts unless there is a trace.
+    """
+    from bench.fidelity.command import run_fidelity  # noqa: PLC0415
+
+    if trace is not None:
+        refuse_synthetic_options(ctx, FIDELITY_SYNTHETIC_ONLY)
+    raise typer.Exit(run_fidelity(fidelity_arguments(ctx.params)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -11,6 +13,14 @@ from bench.arguments import BenchArguments
 # One stream of this size always fits the fewest KV blocks that may be asked for.
 MAX_CONTEXT_TOKENS = 4096
 BLOCK_SIZE_TOKENS = 128
+# With a trace, these have no effect.
+SYNTHETIC_ONLY = ("rate", "intensity", "burst_share", "cycle_s")
+
+# A sharp burst in a quiet load: the shorter and deeper an overload is, the less its waits
+# hang on a few percent of speed that the machine gains or loses meanwhile.
+DEFAULT_LOAD = BenchArguments(
+    synthetic=True, rate=5.0, intensity=4.0, burst_share=0.2, cycle_s=75.0
+)
 
 
 class FidelityArguments(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +36,7 @@ class FidelityArguments(msgspec.Struct, frozen=True, kw_only=True):
         out: Folder for the table and the numbers.
     """
 
-    load: BenchArguments
+    load: BenchArguments = DEFAULT_LOAD
     repeats: int = 3
     kv_blocks: int = 64
     max_num_seqs: int = 48
@@ -40,3 +50,11 @@ class FidelityArguments(msgspec.Struct, frozen=True, kw_only=True):
             self, enc_hook=lambda path: Path(path).name
         )
         return named
+
+
+def fidelity_arguments(given: Mapping[str, Any]) -> FidelityArguments:
+    """The options as the command line has them; without a trace the load is synthetic."""
+    load = {k: v for k, v in given.items() if k in BenchArguments.__struct_fields__}
+    rest = {k: v for k, v in given.items() if k not in load}
+    synthetic = load["trace"] is None
+    return FidelityArguments(load=BenchArguments(**load, synthetic=synthetic), **rest)

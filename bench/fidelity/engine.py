@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,21 +22,9 @@ from bench.replay.cost import StepWork, work_of
 from bench.replay.engine import EngineSize
 from deployments.environment import variable
 from deployments.tiny_model import ensure_tiny_model
-from qoe.fields import TDS_FIELD, TTFT_FIELD
+from qoe.fields import TDS_FIELD, TTFT_FIELD, WEIGHT_FIELD
 from scheduler.andes import AndesScheduler
 from scheduler.settings import SETTINGS_ENV, SchedulerSettings
-
-# The engine in this process, one thread, and no core it must share with another engine.
-ENVIRONMENT: Mapping[str, str] = MappingProxyType(
-    {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "TORCH_CPP_LOG_LEVEL": "ERROR",
-    }
-)
 
 _NOTHING = StepWork(0, 0, 0, 0)
 # Token ids of the tiny model that are plain bytes.
@@ -76,7 +62,8 @@ class _WatchedScheduler(AndesScheduler):
 class RealEngine:
     """vLLM's own engine with the tiny model, stepped by whoever calls it.
 
-    Use it from the thread that made it, and close it.
+    Use it from the thread that made it, and close it. The environment must keep the engine
+    in this process.
 
     Args:
         settings: Of the scheduler.
@@ -84,11 +71,7 @@ class RealEngine:
         clock: What arrivals, deliveries and the scheduler go by.
     """
 
-    def __init__(
-        self, settings: SchedulerSettings, size: EngineSize, clock: Clock
-    ) -> None:
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+    def __init__(self, settings: SchedulerSettings, size: EngineSize, clock: Clock) -> None:
         config = EngineArgs(
             model=str(ensure_tiny_model()),
             dtype="float32",
@@ -141,7 +124,11 @@ class RealEngine:
             max_tokens=stream.output_tokens,
             ignore_eos=True,
             output_kind=RequestOutputKind.DELTA,
-            extra_args={TTFT_FIELD: reader.ttft_s, TDS_FIELD: reader.tds},
+            extra_args={
+                TTFT_FIELD: reader.ttft_s,
+                TDS_FIELD: reader.tds,
+                WEIGHT_FIELD: reader.weight,
+            },
         )
         prompt = {"prompt_token_ids": _prompt(number, stream.input_tokens)}
         self._engine.add_request(str(number), prompt, params, arrival_time=arrival_time)

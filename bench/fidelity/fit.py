@@ -109,5 +109,6 @@ def _least_squares(design: Floats, took_s: Floats, weights: Floats) -> Floats:
         constants = np.zeros(design.shape[1])
         constants[kept] = np.linalg.lstsq(rows[:, kept], wanted, rcond=None)[0]
         if constants.min() >= 0.0:
-            return constants / largest
+            found: Floats = constants / largest
+            return found
         kept = kept[kept != constants.argmin()]

@@ -20,7 +20,7 @@ from scheduler.settings import SchedulerSettings
 
 # Streams that a calibration sends together, one group after the other: every batch size,
 # and more streams than the memory holds, for a planner costs most when streams wait.
-GROUPS = (1, 2, 4, 8, 16, 32, 48)
+GROUPS = (1, 2, 4, 8, 16, 64)
 CALIBRATION_SEED = 20_250_808
 # What the calibrated speed is told by: eight streams of 800 tokens that decode.
 REFERENCE_STREAMS, REFERENCE_CONTEXT = 8, 8 * 800
