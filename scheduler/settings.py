@@ -47,8 +47,12 @@ class SchedulerSettings(BaseModel):
     min_victim_slack_s: SecondsOrZero = Field(
         default=5.0, description="Buffered reading time that makes a stream a victim."
     )
+    min_rebuild_slack_s: SecondsOrZero = Field(
+        default=20.0,
+        description="The same, for a new reader's sake and with recompute.",
+    )
     urgency_s: SecondsOrZero = Field(
-        default=0.3, description="Slack at which a waiting stream may displace another."
+        default=2.0, description="Slack at which a waiting stream may displace another."
     )
     promise_share: float = Field(
         default=0.9,
@@ -75,7 +79,7 @@ class SchedulerSettings(BaseModel):
         default=0.5, description="Engine time for recomputing that calm times may save up."
     )
     rebuild_share: float = Field(
-        default=0.0,
+        default=0.05,
         ge=0,
         le=1,
         description="Part of the time that recomputing may take while streams wait.",

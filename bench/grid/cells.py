@@ -175,7 +175,10 @@ ABLATIONS = {
         # The largest share there is: as good as no limit on promises.
         Contender("andes", settings=(("promise_share", "10"),)),
         Contender("andes", settings=(("max_preemptions", "0"),)),
-        Contender("andes", settings=(("rebuild_saved_s", "15"),)),
+        *(
+            Contender("andes", settings=(("rebuild_share", share),))
+            for share in ("0", "0.1", "0.2")
+        ),
         *(
             Contender("andes", settings=(("horizon_s", horizon),))
             for horizon in ("1", "2", "5", "10", "20")

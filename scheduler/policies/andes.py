@@ -45,8 +45,8 @@ class AndesPolicy:
             return Plan(waiting, NOBODY, keep, pause, budget)
         value = Value(snapshot, self.settings)
         seating = self._seated(value)
+        admit = _in_turn(value, seating)
         order = value.order
-        admit = order[seating.is_admitted[order]]
         stays = value.is_running & ~seating.is_preempted
         keep = order[stays[order]]
         # With a short budget, those who decode must come before those who prefill.
@@ -79,10 +79,7 @@ class AndesPolicy:
             # Streams given up come back before others do, and displace nobody for it.
             seating.admit(begun)
         seating.admit(affordable)
-        # Where a rebuild costs engine time, displacing only pays if it lets everybody in.
-        everybody_fits = affordable.size == fresh.size and not value.is_overdue.any()
-        if everybody_fits or not snapshot.resume_s.any():
-            seating.displace(affordable)
+        seating.displace(affordable)
         seating.admit(begun)
         is_lost = value.is_urgent[asking] & (value.gain[asking] < self.settings.min_gain)
         seating.admit(asking[~is_lost])
@@ -90,3 +87,15 @@ class AndesPolicy:
         lost = asking[is_lost]
         seating.admit(lost[np.argsort(snapshot.slack_s[lost], kind="stable")])
         return seating
+
+
+def _in_turn(value: Value, seating: Seating) -> Ints:
+    """The admitted, in the order in which they may spend a short token budget.
+
+    Promises first: a stream with little left to gain would hold memory and never run.
+    """
+    admitted = value.order[seating.is_admitted[value.order]]
+    is_promised = value.is_promised[admitted]
+    slack_s = np.where(is_promised, value.snapshot.slack_s[admitted], 0.0)
+    in_turn: Ints = admitted[np.lexsort((slack_s, ~is_promised))]
+    return in_turn

@@ -11,6 +11,8 @@ from scheduler.snapshot import Bools, Ints
 # One step swaps in at most this many streams; the next step may go on. It bounds both the
 # planner's time and what a wrong forecast can do.
 MAX_SWAPS = 8
+# Memory of a stream with an empty buffer would otherwise have no price.
+MIN_LENT_S = 1.0
 
 
 class Seating:
@@ -70,7 +72,10 @@ class Seating:
         missing = int(self._snapshot.blocks[stream]) - self._blocks
         victims = self._victims[:0]
         if missing > 0 or self._seats <= 0:
-            victims = self._victims_for(missing)
+            victims = self._victims
+            if worth is not None:
+                victims = victims[self._value.is_lender[victims]]
+            victims = self._cheapest(victims, missing)
             if not victims.size:
                 return False
             rebuild_s = float(self._snapshot.resume_s[victims].sum())
@@ -84,13 +89,16 @@ class Seating:
         self._take(np.array([stream]))
         return True
 
-    def _victims_for(self, missing: int) -> Ints:
+    def _cheapest(self, victims: Ints, missing: int) -> Ints:
         """The victims that cost least and free enough blocks; empty if there are none.
 
-        One victim that is large enough, else the cheapest per block until it is enough.
+        One victim that is large enough, else the cheapest per block until it is enough. A
+        loss counts per second of buffer: so long can the victim stay away, and it is paid
+        for once.
         """
-        victims = self._victims
-        held, loss = self._snapshot.blocks[victims], self._value.loss[victims]
+        held = self._snapshot.blocks[victims]
+        lent_s = np.maximum(self._snapshot.slack_s[victims], MIN_LENT_S)
+        loss = self._value.loss[victims] / lent_s
         enough = np.flatnonzero(held >= missing)
         if enough.size:
             return victims[enough[[np.argmin(loss[enough])]]]

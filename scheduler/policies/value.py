@@ -22,6 +22,8 @@ class Value:
         is_promised: Waits, has a reader who has begun, and is urgent.
         is_overdue: Waits, and is late beyond `max_late_s`.
         is_victim: Running, and can be given up without anybody noticing soon.
+        is_lender: A victim for a new reader's sake: its memory is free for long enough to
+            be worth a rebuild.
     """
 
     def __init__(self, snapshot: Snapshot, settings: SchedulerSettings) -> None:
@@ -68,6 +70,13 @@ class Value:
             & (snapshot.preemptions < settings.max_preemptions)
         )
         return victim
+
+    @cached_property
+    def is_lender(self) -> Bools:
+        snapshot = self.snapshot
+        is_worth_it = snapshot.slack_s >= self.settings.min_rebuild_slack_s
+        lender: Bools = self.is_victim & (is_worth_it | (snapshot.resume_s <= 0.0))
+        return lender
 
     @cached_property
     def order(self) -> Ints:

@@ -109,7 +109,7 @@ def test_a_bad_setting_is_a_mistake_of_the_user(make_cell) -> None:
 
 def test_a_setting_reaches_the_scheduler(make_cell) -> None:
     often, rarely = (
-        replay(msgspec.structs.replace(make_cell(), settings={"replan_period_s": period}))
-        for period in ("0", "3600")
+        replay(msgspec.structs.replace(make_cell(), settings={"urgency_s": urgency}))
+        for urgency in ("0", "3600")
     )
     assert without_plan_ms(often) != without_plan_ms(rarely)

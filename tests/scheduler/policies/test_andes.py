@@ -8,7 +8,7 @@ from scheduler.settings import SchedulerSettings
 SETTINGS = SchedulerSettings()
 POLICY = AndesPolicy(SETTINGS)
 
-BUFFERED = {"tokens": 60}  # 12 s of reading
+BUFFERED = {"tokens": 120, "prompt_tokens": 4}  # 24 s of reading
 LATE = {"age_s": 2.0}
 
 
@@ -62,3 +62,9 @@ def test_nobody_else_comes_in_before_a_reader_who_has_stalled_too_long(
     beside = POLICY.plan(snapshot_of([{"tokens": 1}], [LATE, stalled], free_blocks=4))
     assert alone.admit.tolist() == [0]
     assert beside.admit.size == 0
+
+
+def test_a_short_token_budget_goes_to_promises_first(snapshot_of) -> None:
+    stalled = {"tokens": 1, "last_token_s": 1.5, "preemptions": 1}
+    admit = POLICY.plan(snapshot_of([], [LATE, stalled, LATE], free_blocks=9)).admit
+    assert admit[0] == 1

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,9 @@ from scheduler.policies.seating import Seating
 from scheduler.policies.value import Value
 from scheduler.settings import SchedulerSettings
 
-SETTINGS = SchedulerSettings(min_residency_s=0.0, min_victim_slack_s=1.0)
+SETTINGS = SchedulerSettings(
+    min_residency_s=0.0, min_victim_slack_s=1.0, min_rebuild_slack_s=1.0
+)
 
 BUFFERED = {"tokens": 64}  # 12.8 s of reading, 8 blocks
 LATE = {"age_s": 2.0}  # 4 blocks
@@ -102,6 +106,32 @@ def test_where_no_victim_is_enough_those_that_cost_least_per_block_go(
     seating = seating_of(snapshot)
     seating.keep_promises(np.array([4]), MAX_STALL_S)
     assert np.flatnonzero(seating.is_preempted).tolist() == [0, 1]
+
+
+def test_the_longer_a_victim_can_stay_away_the_less_it_costs(snapshot_of) -> None:
+    longer = {"tokens": 64, "tds": 2.5}
+    snapshot = snapshot_of(
+        [BUFFERED, longer], [STALLED_LONG], resume_s=np.array([0.1, 0.15, 0.0])
+    )
+    assert snapshot.slack_s[1] > 1.5 * snapshot.slack_s[0]
+    seating = seating_of(snapshot)
+    seating.keep_promises(np.array([2]), MAX_STALL_S)
+    assert np.flatnonzero(seating.is_preempted).tolist() == [1]
+
+
+def test_a_buffer_too_short_for_a_rebuild_is_lent_to_promises_only(snapshot_of) -> None:
+    settings = SETTINGS.model_copy(update={"min_rebuild_slack_s": 15.0})
+    snapshot = snapshot_of([BUFFERED], [LATE, STALLED_LONG])
+    for_new, for_promise = (Seating(Value(snapshot, settings)) for _ in range(2))
+    for_new.displace(np.array([1]))
+    assert not for_new.is_preempted.any()
+    for_promise.keep_promises(np.array([2]), MAX_STALL_S)
+    assert for_promise.is_preempted[0]
+    free = Seating(
+        Value(dataclasses.replace(snapshot, resume_s=np.zeros(snapshot.size)), settings)
+    )
+    free.displace(np.array([1]))
+    assert free.is_preempted[0]
 
 
 def test_a_full_house_costs_a_victim_even_where_blocks_are_free(snapshot_of) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scheduler.policies.value import Value
 from scheduler.settings import SchedulerSettings
 
-SETTINGS = SchedulerSettings()
+SETTINGS = SchedulerSettings(urgency_s=0.3)
 
 BUFFERED = {"tokens": 60}  # 12 s of reading
 LATE = {"age_s": 2.0}
