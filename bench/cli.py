@@ -20,6 +20,7 @@ from bench.errors import INTERRUPTED, UserError
 from bench.fidelity.arguments import DEFAULT_LOAD, fidelity_arguments
 from bench.fidelity.arguments import SYNTHETIC_ONLY as FIDELITY_SYNTHETIC_ONLY
 from bench.grid.arguments import grid_arguments
+from bench.interrupt import sigterm_as_ctrl_c
 from bench.options import fidelity as faithful
 from bench.options import grid as gridded
 from bench.options import live, load, measure
@@ -38,7 +39,8 @@ class _OneLineErrors(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
         try:
-            code = super().main(*args, **kwargs)
+            with sigterm_as_ctrl_c():
+                code = super().main(*args, **kwargs)
         except typer.TyperException as error:
             _fail(error.format_message(), error.exit_code)
         except UserError as error:

@@ -79,8 +79,26 @@ def run_demo(arguments: DemoArguments, command: str) -> int:
         notes.print("[yellow]![/yellow] No trace file: a synthetic load of the same shape.")
     # Asked before the runs: somebody may commit while they last.
     made_by = environment()
+    try:
+        runs, streams = _run_pairs(arguments, requests, notes)
+    except KeyboardInterrupt:
+        raise UserError("stopped: nothing is written.", exit_code=INTERRUPTED) from None
+    result = Comparison(
+        command=command,
+        load=comparison.describe(arguments.load, requests),
+        arguments=_without_paths(arguments),
+        environment=made_by,
+        runs=runs,
+    )
+    _publish(result, streams, arguments.out)
+    return 0
+
+
+def _run_pairs(
+    arguments: DemoArguments, requests: list[Request], notes: Console
+) -> tuple[list[Run], list[list[Stream]]]:
     runs: list[Run] = []
-    streams: list[Sequence[Stream]] = []
+    streams: list[list[Stream]] = []
     for number in range(arguments.pairs):
         # Whatever drifts on the machine meets both schedulers in either order.
         for policy in POLICIES if number % 2 == 0 else POLICIES[::-1]:
@@ -92,15 +110,7 @@ def run_demo(arguments: DemoArguments, command: str) -> int:
                 notes.print(f"[yellow]![/yellow] {caveat}", soft_wrap=True)
             runs.append(Run(policy=policy, pair=number + 1, summary=summary))
             streams.append(ended)
-    result = Comparison(
-        command=command,
-        load=comparison.describe(arguments.load, requests),
-        arguments=_without_paths(arguments),
-        environment=made_by,
-        runs=runs,
-    )
-    _publish(result, streams, arguments.out)
-    return 0
+    return runs, streams
 
 
 def _serve_and_load(
@@ -119,26 +129,28 @@ def _serve_and_load(
             service(arguments.config, overrides, progress=status.update) as running,
         ):
             status.stop()
-            model = find_model(running.base_url, None)
-            load = make_load(
-                msgspec.structs.replace(
-                    arguments.load, max_context_tokens=model.max_context_tokens
-                ),
-                requests,
-            )
-            endpoint = Endpoint(
-                running.base_url,
-                model.name,
-                seed=arguments.load.seed,
-                cache_salt=secrets.token_hex(16),
-            )
-            notes.print(f"{len(load.streams):,} requests to {endpoint.base_url}")
-            with progress_bar(notes) as on_progress:
-                streams = run_load(load, endpoint, on_progress=on_progress)
+            return _load(arguments.load, running.base_url, requests, notes)
     except (ConfigError, ServiceError) as error:
         raise UserError(str(error), exit_code=1) from error
+
+
+def _load(
+    arguments: BenchArguments, base_url: str, requests: list[Request], notes: Console
+) -> tuple[Load, list[Stream]]:
+    model = find_model(base_url, None)
+    load = make_load(
+        msgspec.structs.replace(arguments, max_context_tokens=model.max_context_tokens),
+        requests,
+    )
+    endpoint = Endpoint(
+        base_url, model.name, seed=arguments.seed, cache_salt=secrets.token_hex(16)
+    )
+    notes.print(f"{len(load.streams):,} requests to {endpoint.base_url}")
+    with progress_bar(notes) as on_progress:
+        streams = run_load(load, endpoint, on_progress=on_progress)
     if was_interrupted(load, streams):
-        raise UserError("stopped: nothing is written.", exit_code=INTERRUPTED)
+        # The client took it as the end of the run, to keep what `andes bench` reports.
+        raise KeyboardInterrupt
     return load, streams
 
 

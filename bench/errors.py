@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-# The exit code of a command that Ctrl-C stopped.
+# The exit code of a command that Ctrl-C or SIGTERM stopped.
 INTERRUPTED = 130
 
 

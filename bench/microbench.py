@@ -20,7 +20,8 @@ from rich.table import Table
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
 from bench.load import PlannedStream
-from bench.replay.engine import EngineSize, VirtualEngine
+from bench.replay.engine import VirtualEngine
+from bench.replay.virtual_config import EngineSize
 from bench.results import Environment, environment
 from qoe import Expectation
 from scheduler.andes import AndesScheduler

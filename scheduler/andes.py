@@ -7,10 +7,7 @@ before `super().schedule()`, and reads what came of it after.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -28,12 +25,13 @@ from qoe import expectation_or_default
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
+from scheduler.partition import Aside, partition
 from scheduler.policies import policy_for
 from scheduler.rebuild_budget import RebuildBudget
 from scheduler.replan import PlanClock
-from scheduler.reporting import Reporter
-from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
-from scheduler.snapshot import Ints, Plan
+from scheduler.reporting import EngineStatus, Reporter
+from scheduler.settings import SchedulerSettings
+from scheduler.snapshot import Plan
 from scheduler.step_time import StepTimeModel
 
 logger = init_logger(__name__)
@@ -51,18 +49,6 @@ _request_id = attrgetter("request_id")
 def _fields(request: Request) -> dict[str, Any] | None:
     params = request.sampling_params
     return params.extra_args if params is not None else None
-
-
-def _picked(requests: Sequence[Request], indices: Ints) -> list[Request]:
-    return list(map(requests.__getitem__, indices.tolist()))
-
-
-@dataclass(slots=True)
-class _Aside:
-    """Requests kept out of vLLM's sight for one step."""
-
-    held: FCFSRequestQueue = field(default_factory=FCFSRequestQueue)
-    paused: list[Request] = field(default_factory=list)
 
 
 class AndesScheduler(AsyncScheduler):
@@ -94,7 +80,7 @@ class AndesScheduler(AsyncScheduler):
         )
         self._guarded = Guard(logger)
         self.plan_s = 0.0
-        self._reporter = Reporter(os.environ.get(REPORT_ENDPOINT_ENV), self.settings)
+        self._reporter = Reporter.from_environment(self.settings)
         is_fcfs = self.policy == SchedulingPolicy.FCFS
         self._policy = policy_for(self.settings) if is_fcfs else None
         # The last this many of `waiting` were held back by the last plan.
@@ -118,7 +104,7 @@ class AndesScheduler(AsyncScheduler):
     # ---- before and after a step ---------------------------------------------------------
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        aside = _Aside()
+        aside: Aside[Request] = Aside()
         if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
             started_s = time.perf_counter()
             with self._guarded("planning"):
@@ -139,7 +125,7 @@ class AndesScheduler(AsyncScheduler):
             self._track_admissions(output)
         return output
 
-    def _set_aside(self) -> _Aside:
+    def _set_aside(self) -> Aside[Request]:
         """Leave in `waiting` and `running` only what the plan lets into this step.
 
         Raises whatever planning raises, with every request back in its queue.
@@ -147,7 +133,7 @@ class AndesScheduler(AsyncScheduler):
         now_s = self.now_s()
         num_skipped, idle = len(self.skipped_waiting), not self.running
         if not self._plan_clock.is_due(now_s, self.streams, num_skipped, idle=idle):
-            return _Aside(self._hold_same(), self._pause(self._paused_ids))
+            return Aside(self._hold_same(), self._pause(self._paused_ids))
         self._token_budget, self._paused_ids = None, frozenset()
         self._take_back_skipped()
         self._rebuild_budget.pass_time(now_s, someone_waits=bool(self.waiting))
@@ -155,7 +141,7 @@ class AndesScheduler(AsyncScheduler):
             self._engine_state(now_s), self.streams, self.step_time.fitted(), self.settings
         )
         decided = self._policy.plan(snapshot) if self._policy is not None else None
-        return _Aside() if decided is None else self._apply(decided)
+        return Aside() if decided is None else self._apply(decided)
 
     def _take_back_skipped(self) -> None:
         """vLLM serves `skipped_waiting` first; what waits for memory only must compete."""
@@ -194,36 +180,28 @@ class AndesScheduler(AsyncScheduler):
         done = self.processed_step_seq
         return np.array([r.last_sched_seq <= done for r in self.running], dtype=np.bool_)
 
-    def _hold_same(self) -> FCFSRequestQueue:
+    def _hold_same(self) -> list[Request]:
         waiting = list(self.waiting)
         num_offered = max(0, len(waiting) - self._num_held)
         self.waiting = FCFSRequestQueue(waiting[:num_offered])
-        return FCFSRequestQueue(waiting[num_offered:])
+        return waiting[num_offered:]
 
-    def _apply(self, decided: Plan) -> _Aside:
+    def _apply(self, decided: Plan) -> Aside[Request]:
         """Preempt, order `running`, leave the offered in `waiting`; return the rest."""
-        waiting = list(self.waiting)
-        held_back = np.ones(len(waiting), dtype=np.bool_)
-        held_back[decided.admit] = False
-        offered = _picked(waiting, decided.admit)
-        held = _picked(waiting, np.flatnonzero(held_back))
-        victims = _picked(self.running, decided.preempt)
-        kept = _picked(self.running, decided.keep)
-        paused_ids = frozenset(map(_request_id, _picked(self.running, decided.pause)))
-        if len(kept) + len(victims) != len(self.running):
-            raise ValueError("a plan must keep or preempt every running stream")
-        if not (offered or len(kept) > len(paused_ids)):
+        parts = partition(decided, self.running, list(self.waiting))
+        if not parts.leaves_work:
             # An engine with nothing to do must not hold anyone back.
-            return _Aside()
-        self.running = kept
+            return Aside()
+        self.running = parts.kept
         timestamp_s = time.monotonic()
-        for victim in victims:
+        for victim in parts.victims:
             self._preempt_request(
                 victim, timestamp_s, drop_stale_output=self.requires_kv_delivery
             )
-        self.waiting = FCFSRequestQueue(offered)
-        self._token_budget, self._paused_ids = decided.token_budget, paused_ids
-        return _Aside(FCFSRequestQueue(victims + held), self._pause(paused_ids))
+        self.waiting = FCFSRequestQueue(parts.offered)
+        self._token_budget = decided.token_budget
+        self._paused_ids = frozenset(map(_request_id, parts.paused))
+        return Aside(parts.victims + parts.held, self._pause(self._paused_ids))
 
     def _pause(self, request_ids: frozenset[str]) -> list[Request]:
         """Take these out of `running` for one step; they keep their KV memory."""
@@ -306,12 +284,12 @@ class AndesScheduler(AsyncScheduler):
     def _report(self, now_s: float, at_once: bool = False) -> None:
         if at_once or self._reporter.is_due(now_s):
             pool = self.kv_cache_manager.block_pool
-            self._reporter.publish(
+            status = EngineStatus(
                 now_s=now_s,
-                streams=self.streams,
                 step_s=self.step_time.step_s if self.step_time.is_stepping else 0.0,
                 total_blocks=pool.num_gpu_blocks - 1,
                 free_blocks=pool.get_num_free_blocks(),
                 block_size_tokens=self.block_size,
                 plan_failures_total=self.plan_failures_total,
             )
+            self._reporter.publish(status, self.streams)

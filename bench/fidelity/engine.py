@@ -19,7 +19,7 @@ from bench.fidelity.clock import Clock
 from bench.fidelity.steps import Step
 from bench.load import PlannedStream
 from bench.replay.cost import StepWork, work_of
-from bench.replay.engine import EngineSize
+from bench.replay.virtual_config import EngineSize
 from deployments.environment import variable
 from deployments.tiny_model import ensure_tiny_model
 from qoe.fields import TDS_FIELD, TTFT_FIELD, WEIGHT_FIELD

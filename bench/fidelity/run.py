@@ -14,7 +14,8 @@ from bench.fidelity.results import Constants, Outcome, Pair
 from bench.fidelity.steps import Step
 from bench.load import BurstShape, PlannedStream
 from bench.replay.cost import StepCost
-from bench.replay.engine import EngineSize, VirtualEngine
+from bench.replay.engine import VirtualEngine
+from bench.replay.virtual_config import EngineSize
 from qoe import Expectation
 from scheduler.settings import SchedulerSettings
 

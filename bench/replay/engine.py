@@ -6,36 +6,24 @@ vLLM's own.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import torch
-from vllm.config import KVTransferConfig, VllmConfig
-from vllm.engine.arg_utils import EngineArgs
 from vllm.sampling_params import SamplingParams
-from vllm.utils.hashing import sha256
-from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import FinishReason
-from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
 from vllm.v1.request import Request
-from vllm.v1.structured_output import StructuredOutputManager
 
 from bench.load import PlannedStream
 from bench.replay.cost import StepCost, work_of
 from bench.replay.offload import VirtualOffload
-from deployments.environment import variable
-from deployments.tiny_model import ensure_tiny_model
+from bench.replay.virtual_config import EngineSize, block_hasher, make_scheduler
 from scheduler.andes import AndesScheduler
-from scheduler.settings import SETTINGS_ENV, SchedulerSettings
-
-MAX_MODEL_LEN = 32768
+from scheduler.settings import SchedulerSettings
 
 # Steps in a row that may pass with nothing scheduled before a run counts as stuck.
 MAX_IDLE_STEPS = 10_000
@@ -46,28 +34,6 @@ _TOKEN, _EOS = 7, 2
 
 # A finished or refused stream: its id, and when each token came.
 OnDone = Callable[[str, list[float]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSize:
-    """What one engine holds, in the words of vLLM's options.
-
-    Attributes:
-        kv_tokens: KV memory; rounded down to whole blocks.
-        transfer_s_per_token: Link time to load one token's KV from the host; None where
-            preempted streams are computed again.
-    """
-
-    kv_tokens: int
-    block_size_tokens: int = 16
-    max_num_seqs: int = 256
-    max_num_batched_tokens: int = 2048
-    transfer_s_per_token: float | None = None
-
-    @property
-    def num_blocks(self) -> int:
-        """KV blocks, vLLM's null block included."""
-        return self.kv_tokens // self.block_size_tokens + 1
 
 
 @dataclass(slots=True)
@@ -93,6 +59,10 @@ class VirtualEngine:
             the engine forgets the stream, else `delivered_at_s` keeps it.
         max_tokens_factor: A stream ends at its length by EOS, which no scheduler can know;
             its `max_tokens` is this many times that.
+
+    Raises:
+        ValueError: The settings say that streams come back from the host, and the size
+            does not say how long that takes.
 
     Attributes:
         now_s: Virtual time, seconds since the engine was made.
@@ -121,8 +91,8 @@ class VirtualEngine:
         self._max_tokens_factor = max_tokens_factor
         self._output_tokens: dict[str, int] = {}
         self._tokens = _Tokens()
-        self._hasher = _block_hasher(size.block_size_tokens)
-        self.scheduler: Any = _scheduler(settings, size, scheduler_cls)
+        self._hasher = block_hasher(size.block_size_tokens)
+        self.scheduler: Any = make_scheduler(settings, size, scheduler_cls)
         self.offload: VirtualOffload | None = self.scheduler.connector
         self._set_clock(size)
 
@@ -239,63 +209,3 @@ class VirtualEngine:
         if self.offload is not None:
             self.offload.now_s = lambda: self.now_s
             self.offload.transfer_s_per_token = size.transfer_s_per_token or 0.0
-
-
-def _scheduler(
-    settings: SchedulerSettings, size: EngineSize, scheduler_cls: type[AsyncScheduler]
-) -> AsyncScheduler:
-    config = _engine_config(size)
-    with variable(SETTINGS_ENV, settings.model_dump_json()):
-        return scheduler_cls(
-            vllm_config=config,
-            kv_cache_config=_kv_cache_config(size),
-            structured_output_manager=StructuredOutputManager(config),
-            block_size=size.block_size_tokens,
-            log_stats=False,
-        )
-
-
-@cache
-def _base_config() -> VllmConfig:
-    return EngineArgs(
-        model=str(ensure_tiny_model()),
-        dtype="float32",
-        enforce_eager=True,
-        max_model_len=MAX_MODEL_LEN,
-        hf_overrides={"max_position_embeddings": MAX_MODEL_LEN},
-        distributed_executor_backend="uni",
-    ).create_engine_config()
-
-
-def _engine_config(size: EngineSize) -> VllmConfig:
-    config = copy.copy(_base_config())
-    config.cache_config = copy.copy(config.cache_config)
-    config.cache_config.num_gpu_blocks = size.num_blocks
-    config.cache_config.block_size = size.block_size_tokens
-    config.scheduler_config = copy.copy(config.scheduler_config)
-    config.scheduler_config.max_num_seqs = size.max_num_seqs
-    config.scheduler_config.max_num_batched_tokens = size.max_num_batched_tokens
-    if size.transfer_s_per_token is not None:
-        config.kv_transfer_config = KVTransferConfig(
-            kv_connector=VirtualOffload.__name__,
-            kv_connector_module_path=VirtualOffload.__module__,
-            kv_role="kv_both",
-        )
-    return config
-
-
-def _kv_cache_config(size: EngineSize) -> KVCacheConfig:
-    spec = FullAttentionSpec(
-        block_size=size.block_size_tokens, num_kv_heads=1, head_size=1, dtype=torch.float32
-    )
-    return KVCacheConfig(
-        num_blocks=size.num_blocks,
-        kv_cache_tensors=[],
-        kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
-    )
-
-
-@cache
-def _block_hasher(block_size_tokens: int) -> Any:
-    init_none_hash(sha256)
-    return get_request_block_hasher(block_size_tokens, sha256)

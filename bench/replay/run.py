@@ -13,10 +13,11 @@ from vllm.v1.core.sched.output import SchedulerOutput
 
 from bench.load import PlannedStream
 from bench.replay.arguments import Cell
-from bench.replay.engine import MAX_MODEL_LEN, EngineSize, VirtualEngine
+from bench.replay.engine import VirtualEngine
 from bench.replay.profiles import LatencyProfile, latency_profile
 from bench.replay.results import OnProgress, PlanMs, Run, RunSummary
 from bench.replay.schedulers import SCHEDULERS, settings_of
+from bench.replay.virtual_config import MAX_MODEL_LEN, EngineSize
 from bench.replay.workload import is_possible, largest_together, plan_workload
 from bench.scores import Scores, percentile
 

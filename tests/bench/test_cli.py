@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import app, main
+from bench.cli import app
 from bench.live import was_interrupted
 from bench.load import Load, PlannedStream
 from bench.results import CANCELLED, Stream
@@ -205,7 +205,8 @@ def test_help_does_not_import_what_only_a_run_needs() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_ctrl_c_reports_what_is_done_and_exits_130(peer, tmp_path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_report_what_is_done_and_exit_130(peer, tmp_path, stop) -> None:
     peer.answer = peer.steady(period_s=0.05)
     path = tmp_path / "trace.csv"
     path.write_text("arrival_s,input_tokens,output_tokens\n0,5,2\n0,5,9999\n99,5,2\n")
@@ -215,7 +216,7 @@ def test_ctrl_c_reports_what_is_done_and_exits_130(peer, tmp_path) -> None:
     while len(peer.bodies) < 2 and time.monotonic() < deadline_s:
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     stdout, stderr = process.communicate(timeout=10)
     assert process.returncode == 130, stderr
     assert "area QoE" in stdout
@@ -238,17 +239,6 @@ def test_ctrl_c_before_any_stream_ended_says_so(peer, tmp_path) -> None:
     assert process.returncode == 130
     assert "stopped before any stream ended" in stderr
     assert "Traceback" not in stderr
-
-
-def test_a_demo_of_a_config_that_is_not_there_ends_in_one_line(tmp_path, capsys) -> None:
-    missing = tmp_path / "nowhere.yaml"
-    with pytest.raises(SystemExit) as ended:
-        main(["demo", "--config", str(missing), "--out", str(tmp_path)])
-    assert ended.value.code == 1
-    error = capsys.readouterr().err
-    assert "there is no such file" in " ".join(error.split())
-    assert "Traceback" not in error
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_was_stopped_is_told_from_one_that_ended() -> None:

@@ -7,12 +7,13 @@ import pytest
 
 from bench.load import PlannedStream
 from bench.replay.cost import StepCost
-from bench.replay.engine import EngineSize, VirtualEngine
+from bench.replay.engine import VirtualEngine
+from bench.replay.virtual_config import EngineSize
 from qoe import Expectation
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
 from scheduler.settings import SchedulerSettings
-from scheduler.snapshot import Snapshot, StepTime
+from scheduler.snapshot import NOBODY, Plan, Snapshot, StepTime
 
 READER = Expectation(ttft_s=1.0, tds=5.0)
 BLOCK_TOKENS = 16
@@ -25,16 +26,31 @@ EngineFactory = Callable[..., VirtualEngine]
 
 @pytest.fixture
 def make_engine() -> Iterator[EngineFactory]:
-    """Real vLLM schedulers in virtual time; at the end nothing may be left in them."""
+    """Real vLLM schedulers in virtual time; at the end nothing may be left in them.
+
+    `policy` takes the place of the one in the settings; `load` is submitted at once.
+    """
     engines: list[VirtualEngine] = []
 
-    def make(num_blocks: int = 32, *, settings=None, cost=None, **size) -> VirtualEngine:
+    def make(
+        num_blocks: int = 32,
+        *,
+        settings=None,
+        cost=None,
+        policy=None,
+        load: Sequence[PlannedStream] = (),
+        **size,
+    ) -> VirtualEngine:
         engine = VirtualEngine(
             SchedulerSettings(**(settings or {})),
             EngineSize(kv_tokens=num_blocks * BLOCK_TOKENS, **size),
             cost=cost or StepCost(base_s=0.02, per_prefill_token_s=1e-4),
         )
         engines.append(engine)
+        if policy is not None:
+            engine.scheduler._policy = policy
+        for number, stream in enumerate(load):
+            engine.submit(str(number), stream)
         return engine
 
     yield make
@@ -44,6 +60,50 @@ def make_engine() -> Iterator[EngineFactory]:
         assert not scheduler.requests
         assert not len(scheduler.streams)
         assert pool.get_num_free_blocks() == pool.num_gpu_blocks - 1
+
+
+class Scripted:
+    """A policy that lets in and keeps everybody, but for what its fields say.
+
+    Attributes:
+        pauses: Every second running stream sits out, the others the next time.
+        token_budget: Of every plan.
+        admits: Whether anybody who waits is offered to the engine.
+        fails: Every second plan raises.
+        rewrite: Changes every plan.
+        planned: Plans asked for so far.
+    """
+
+    def __init__(
+        self, *, pauses=False, token_budget=None, admits=True, fails=False, rewrite=None
+    ) -> None:
+        self.pauses = pauses
+        self.token_budget = token_budget
+        self.admits = admits
+        self.fails = fails
+        self.rewrite = rewrite
+        self.planned = 0
+
+    def plan(self, snapshot: Snapshot) -> Plan:
+        self.planned += 1
+        if self.fails and self.planned % 2 == 0:
+            raise ZeroDivisionError("planner bug")
+        running = np.arange(snapshot.num_running)
+        waiting = np.arange(snapshot.size - snapshot.num_running)
+        plan = Plan(
+            admit=waiting if self.admits else NOBODY,
+            preempt=NOBODY,
+            keep=running,
+            pause=running[self.planned % 2 :: 2] if self.pauses else NOBODY,
+            token_budget=self.token_budget,
+        )
+        return self.rewrite(plan) if self.rewrite is not None else plan
+
+
+@pytest.fixture
+def scripted() -> type[Scripted]:
+    """A policy that does what a test tells it to."""
+    return Scripted
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ pytest.importorskip("vllm")
 
 from bench.load import PlannedStream
 from bench.replay.cost import StepCost
-from bench.replay.engine import EngineSize, VirtualEngine
+from bench.replay.engine import VirtualEngine
+from bench.replay.virtual_config import EngineSize
 from qoe import Expectation
 from scheduler.settings import PolicyName, SchedulerSettings
 

@@ -10,7 +10,8 @@ pytest.importorskip("vllm")
 
 from bench.load import PlannedStream
 from bench.replay.cost import StepCost
-from bench.replay.engine import EngineSize, VirtualEngine
+from bench.replay.engine import VirtualEngine
+from bench.replay.virtual_config import EngineSize
 from qoe import Expectation
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import NOBODY, Plan, Snapshot
@@ -104,6 +105,14 @@ def run_out(engine: VirtualEngine) -> Counter[str]:
     while engine.scheduler.has_unfinished_requests():
         computed.update(engine.step().num_scheduled_tokens)
     return computed
+
+
+@pytest.mark.parametrize("policy", ["andes", "fcfs"])
+def test_offload_without_a_link_is_refused(policy) -> None:
+    """Else streams would be computed again, under a policy that plans with transfers."""
+    settings = SchedulerSettings(policy=policy, resume="offload")
+    with pytest.raises(ValueError, match=r"resume='offload' needs .*transfer_s_per_token"):
+        VirtualEngine(settings, EngineSize(kv_tokens=160))
 
 
 def test_loads_take_their_time_on_the_link_one_after_the_other(two_come_back) -> None:

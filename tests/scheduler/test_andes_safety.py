@@ -1,0 +1,175 @@
+"""Whatever fails, ends or is paused: the engine goes on, and nobody is forgotten."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from vllm.v1.core.sched.interface import PauseState
+from vllm.v1.request import RequestStatus
+
+from bench.load import PlannedStream
+from scheduler.snapshot import NOBODY, Plan
+
+
+def test_a_failing_planner_leaves_plain_vllm_a_counter_and_one_log_line(
+    make_engine, burst, monkeypatch, caplog
+) -> None:
+    class Broken:
+        def plan(self, snapshot):
+            raise ZeroDivisionError("planner bug")
+
+    arrivals = burst(30)
+    fcfs = make_engine(settings={"policy": "fcfs"})
+    failing = make_engine(policy=Broken())
+    fcfs.run(arrivals)
+    monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
+    with caplog.at_level(logging.ERROR):
+        failing.run(arrivals)
+    assert failing.delivered_at_s == fcfs.delivered_at_s
+    assert failing.scheduler.plan_failures_total > 10
+    assert len([r for r in caplog.records if "plain vLLM" in r.message]) == 1
+
+
+def test_after_a_failed_plan_nothing_of_the_last_one_is_left(
+    make_engine, burst, scripted
+) -> None:
+    policy = scripted(pauses=True, token_budget=5, fails=True)
+    engine = make_engine(
+        256,
+        settings={"replan_period_s": 0.0},
+        policy=policy,
+        load=burst(12, output_tokens=20),
+    )
+    paused = {True: 0, False: 0}
+    most_tokens = {True: 0, False: 0}
+    while engine.scheduler.has_unfinished_requests():
+        num_running = len(engine.scheduler.running)
+        output = engine.step()
+        failed = policy.planned % 2 == 0
+        if num_running:
+            served = output.num_scheduled_tokens.keys()
+            paused[failed] += num_running > 1 and num_running > len(served)
+            most_tokens[failed] = max(
+                most_tokens[failed], output.total_num_scheduled_tokens
+            )
+    assert paused[False] > 0
+    assert paused[True] == 0
+    assert most_tokens[False] <= 5
+    assert most_tokens[True] > 100
+    assert engine.scheduler.plan_failures_total == policy.planned // 2
+
+
+def test_a_plan_that_forgets_a_running_stream_is_a_plain_vllm_step(
+    make_engine, burst, scripted
+) -> None:
+    def forget_one(plan: Plan) -> Plan:
+        keep, pause = plan.keep[1:], plan.keep[1:2]
+        return Plan(plan.admit[::-1], NOBODY, keep, pause, 7) if plan.keep.size else plan
+
+    arrivals = burst(30)
+    fcfs = make_engine(settings={"policy": "fcfs"})
+    forgetful = make_engine(policy=scripted(rewrite=forget_one))
+    fcfs.run(arrivals)
+    forgetful.run(arrivals)
+    assert forgetful.delivered_at_s == fcfs.delivered_at_s
+    assert forgetful.scheduler.plan_failures_total > 10
+
+
+def test_an_idle_engine_holds_nobody_back(make_engine, burst, scripted) -> None:
+    engine = make_engine(policy=scripted(admits=False), load=burst(6))
+    held_while_busy = 0
+    while engine.scheduler.has_unfinished_requests():
+        is_idle = not engine.scheduler.running
+        output = engine.step()
+        new = output.scheduled_new_reqs
+        resumed = output.scheduled_cached_reqs.resumed_req_ids
+        assert bool(new or resumed) == is_idle
+        held_while_busy += engine.scheduler._num_held > 0
+    assert held_while_busy > 0
+    assert [len(t) for t in engine.delivered_at_s.values()] == [100] * 6
+    assert engine.scheduler.plan_failures_total == 0
+
+
+def test_an_engine_whose_streams_all_sit_out_serves_them(
+    make_engine, burst, scripted
+) -> None:
+    def all_sit_out(plan: Plan) -> Plan:
+        return Plan(NOBODY, NOBODY, plan.keep, pause=plan.keep, token_budget=1)
+
+    engine = make_engine(
+        policy=scripted(rewrite=all_sit_out), load=burst(6, output_tokens=20)
+    )
+    while engine.scheduler.has_unfinished_requests():
+        assert engine.step().num_scheduled_tokens
+    assert [len(t) for t in engine.delivered_at_s.values()] == [20] * 6
+
+
+def test_a_stream_the_tracker_lost_does_not_stop_the_engine(make_engine, burst) -> None:
+    engine = make_engine()
+    arrivals = burst(20)
+    original = engine.scheduler.streams.add
+
+    def forgetful(request_id, *args, **kwargs):
+        if request_id == "3":
+            raise MemoryError("no room")
+        original(request_id, *args, **kwargs)
+
+    engine.scheduler.streams.add = forgetful
+    engine.run(arrivals)
+    assert all(len(times) == 100 for times in engine.delivered_at_s.values())
+    assert engine.scheduler.plan_failures_total > 0
+
+
+def test_a_bad_expectation_inside_the_engine_falls_back_to_the_default(make_engine) -> None:
+    engine = make_engine(settings={"default_tds": 9.0})
+    unchecked = SimpleNamespace(ttft_s=0.5, tds="fast", weight=1.0)
+    engine.submit("a", PlannedStream(0.0, 50, 5, unchecked))
+    slot = engine.scheduler.streams.slots(["a"])
+    assert engine.scheduler.streams.readers.tds[slot] == 9.0
+    assert engine.scheduler.streams.readers.ttft_s[slot] == 1.0
+    engine.scheduler.finish_requests("a", RequestStatus.FINISHED_ABORTED)
+
+
+@pytest.mark.parametrize("steps", [3, 30])
+def test_aborting_running_and_held_streams_frees_everything(
+    make_engine, burst, steps
+) -> None:
+    engine = make_engine(load=burst(20))
+    for _ in range(steps):
+        engine.step()
+    assert engine.scheduler._num_held > 0
+    engine.scheduler.finish_requests(None, RequestStatus.FINISHED_ABORTED)
+    engine.step()
+    assert engine.scheduler.get_num_unfinished_requests() == 0
+
+
+def test_a_paused_engine_plans_nothing(make_engine, burst) -> None:
+    engine = make_engine(load=burst(20))
+    engine.step()
+    engine.scheduler.set_pause_state(PauseState.PAUSED_ALL)
+    waiting, running = len(engine.scheduler.waiting), len(engine.scheduler.running)
+    assert engine.step().total_num_scheduled_tokens == 0
+    assert (len(engine.scheduler.waiting), len(engine.scheduler.running)) == (
+        waiting,
+        running,
+    )
+    engine.scheduler.set_pause_state(PauseState.UNPAUSED)
+    while engine.scheduler.has_unfinished_requests():
+        engine.step()
+
+
+def test_blocks_still_in_flight_are_not_counted_on(make_engine, burst) -> None:
+    """vLLM 0.29 with a KV connector frees the blocks of in-flight victims later."""
+    engine = make_engine(load=burst(20))
+    engine.step()
+    engine.scheduler.defer_block_free = True
+    engine.scheduler.processed_step_seq = 5
+    for request in engine.scheduler.running:
+        request.last_sched_seq = 5
+    engine.scheduler.running[0].last_sched_seq = 6
+    can_free = engine.scheduler._can_free()
+    assert not can_free[0]
+    assert can_free[1:].all()
+    engine.scheduler.defer_block_free = False
+    while engine.scheduler.has_unfinished_requests():
+        engine.step()

@@ -1,0 +1,48 @@
+"""A plan's indices, applied to the lists of an engine."""
+
+import numpy as np
+import pytest
+
+from scheduler.partition import partition
+from scheduler.snapshot import NOBODY, Plan
+
+
+def plan(*, admit=(), preempt=(), keep=(), pause=()) -> Plan:
+    indices = (np.array(given, dtype=np.int64) for given in (admit, preempt, keep, pause))
+    return Plan(*indices)
+
+
+def test_everybody_is_where_the_plan_wants_them() -> None:
+    parts = partition(
+        plan(admit=[2, 0], preempt=[1], keep=[3, 0, 2], pause=[0]), "abcd", "wxyz"
+    )
+    assert (parts.offered, parts.held) == (["y", "w"], ["x", "z"])
+    assert (parts.victims, parts.kept, parts.paused) == (["b"], ["d", "a", "c"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"keep": [0, 1], "admit": []}, True),
+        ({"keep": [0, 1], "pause": [1]}, True),
+        ({"keep": [0, 1], "pause": [0, 1]}, False),
+        ({"keep": [0, 1], "pause": [0, 1], "admit": [0]}, True),
+        ({"preempt": [0, 1]}, False),
+        ({"preempt": [0, 1], "admit": [0]}, True),
+    ],
+    ids=str,
+)
+def test_work_is_left_while_one_is_served_or_admitted(given, expected) -> None:
+    assert partition(plan(**given), "ab", "w").leaves_work is expected
+
+
+@pytest.mark.parametrize("keep", [[0], [0, 1, 1]])
+def test_a_plan_that_does_not_count_up_is_refused(keep) -> None:
+    with pytest.raises(ValueError, match="must keep or preempt every running stream"):
+        partition(plan(keep=keep), "ab", "")
+
+
+def test_an_empty_engine_has_an_empty_plan() -> None:
+    parts = partition(Plan(NOBODY, NOBODY, NOBODY), [], [])
+    assert not parts.leaves_work
+    assert parts.held == parts.kept == []
