@@ -1,8 +1,8 @@
 """The Andes scheduler as a vLLM plugin: the only file here that knows vLLM.
 
-Everything private of vLLM that Andes relies on is used in this file and pinned by
-`tests/scheduler/test_vllm_contract.py`. vLLM's own loop is never copied: Andes decides
-before `super().schedule()`, and reads what came of it after.
+All of vLLM's privates that Andes relies on are used here and pinned by
+`tests/scheduler/test_vllm_contract.py`. Its loop is never copied: Andes decides before
+`super().schedule()`, and reads what came of it after.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ class AndesScheduler(AsyncScheduler):
             token_budget=self.max_num_scheduled_tokens,
             tokens_per_s=self.step_time.tokens_per_s,
             rebuild_budget_s=self._rebuild_budget.left_s,
+            computed_share=self._rebuild_budget.computed_share,
         )
 
     def _can_free(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -276,10 +277,14 @@ class AndesScheduler(AsyncScheduler):
         super().shutdown()
 
     def _track_admissions(self, output: SchedulerOutput) -> None:
+        cached = output.scheduled_cached_reqs
         admitted = [new.req_id for new in output.scheduled_new_reqs]
-        admitted += output.scheduled_cached_reqs.resumed_req_ids
+        admitted += cached.resumed_req_ids
         if admitted:
             self.streams.admitted(admitted, self.now_s(), self.settings.max_late_s)
+        for resumed_id in cached.resumed_req_ids:
+            found = cached.num_computed_tokens[cached.req_ids.index(resumed_id)]
+            self._rebuild_budget.resumed(found, self.requests[resumed_id].num_tokens)
 
     def _report(self, now_s: float, at_once: bool = False) -> None:
         if at_once or self._reporter.is_due(now_s):

@@ -32,6 +32,7 @@ class EngineState:
     token_budget: int
     tokens_per_s: float
     rebuild_budget_s: float
+    computed_share: float
 
 
 def take_snapshot(
@@ -55,7 +56,8 @@ def take_snapshot(
     prefill_tokens = np.where(is_running & ~is_prefilling, 0.0, context_tokens)
     step_s = step_time.step_s(max(num_running, 1))
     start_delay_s = step_s + prefill_tokens * step_time.prefill_s_per_token
-    resume_s = context_tokens * step_time.prefill_s_per_token
+    computed_tokens = context_tokens * engine.computed_share
+    resume_s = computed_tokens * step_time.prefill_s_per_token
     if settings.resume == "offload":
         transfer_s = context_tokens * settings.transfer_s_per_token
         comes_back = ~is_running & (preemptions > 0)

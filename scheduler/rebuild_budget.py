@@ -1,6 +1,9 @@
-"""How much engine time preemptions may cost: what bounds the throughput they lose."""
+"""How much engine time preemptions cost and may cost: what bounds the throughput lost."""
 
 from __future__ import annotations
+
+# Weight of the newest resume in what is expected of the next.
+RESUME_WEIGHT = 0.05
 
 
 class RebuildBudget:
@@ -13,6 +16,10 @@ class RebuildBudget:
     Args:
         share: Part of the time that may go into rebuilding while streams wait.
         max_saved_s: What may be saved up in calm times, for the onset of a burst.
+
+    Attributes:
+        computed_share: Part of a resumed stream's tokens that is computed again; the rest
+            still lies in the prefix cache. Learned from the resumes so far, 1 before.
     """
 
     def __init__(self, share: float, max_saved_s: float) -> None:
@@ -20,6 +27,7 @@ class RebuildBudget:
         self._max_saved_s = max_saved_s
         self._saved_s = max_saved_s
         self._at_s: float | None = None
+        self.computed_share = 1.0
 
     @property
     def left_s(self) -> float:
@@ -34,5 +42,10 @@ class RebuildBudget:
         self._saved_s = min(self._saved_s + gained_s, self._max_saved_s)
 
     def spend(self, rebuild_s: float) -> None:
-        """Note a preemption whose rebuild takes `rebuild_s`."""
-        self._saved_s -= rebuild_s
+        """Note a preemption whose rebuild takes `rebuild_s` without a prefix cache."""
+        self._saved_s -= rebuild_s * self.computed_share
+
+    def resumed(self, cached_tokens: int, tokens: int) -> None:
+        """Learn from a stream that came back and found some of its KV still there."""
+        computed = 1.0 - cached_tokens / tokens
+        self.computed_share += RESUME_WEIGHT * (computed - self.computed_share)

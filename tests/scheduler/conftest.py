@@ -175,6 +175,7 @@ def snapshot_of() -> Callable[..., Snapshot]:
             token_budget=2048,
             tokens_per_s=np.inf,
             rebuild_budget_s=np.inf,
+            computed_share=1.0,
         )
         snapshot = take_snapshot(engine, streams, step_time, settings)
         return dataclasses.replace(snapshot, **replaced) if replaced else snapshot

@@ -133,3 +133,12 @@ def test_readers_who_count_for_more_are_won_first_and_jobs_get_what_is_left(
     assert np.mean(first_s[1:40:2]) < 0.7 * np.mean(first_s[0:40:2])
     assert np.mean(first_s[40:]) > np.mean(first_s[:40])
     assert all(len(times) == 100 for times in engine.delivered_at_s.values())
+
+
+def test_what_resumes_found_in_the_prefix_cache_makes_the_next_ones_cheaper(
+    make_engine, burst
+) -> None:
+    engine = make_engine(settings={"min_rebuild_slack_s": 5.0})
+    engine.run(burst(40))
+    assert engine.scheduler.streams.preemptions_total > 10
+    assert 0.0 < engine.scheduler._rebuild_budget.computed_share < 1.0

@@ -55,3 +55,11 @@ def test_a_share_of_zero_saves_nothing_while_someone_waits() -> None:
     budget.spend(5.0)
     budget.pass_time(1000.0, someone_waits=True)
     assert budget.left_s == 0.0
+
+
+def test_what_the_prefix_cache_still_holds_is_not_paid_for(emptied) -> None:
+    for _ in range(200):
+        emptied.resumed(cached_tokens=75, tokens=100)
+    assert emptied.computed_share == pytest.approx(0.25, abs=0.01)
+    emptied.spend(1.0)
+    assert emptied.left_s == pytest.approx(-emptied.computed_share)
