@@ -101,8 +101,6 @@ class AndesScheduler(AsyncScheduler):
         """Time of the last plan."""
         return self._plan_clock.planned_at_s
 
-    # ---- before and after a step ---------------------------------------------------------
-
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         aside: Aside[Request] = Aside()
         if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
