@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
-from ray import serve
+from ray import serve, util
 from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.llm._internal.serve.core.configs.openai_api_models import (
     ErrorInfo,
@@ -14,11 +14,11 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
 )
 from ray.serve.llm import LLMServer
 
+from deployments.autoscaling import autoscaling_stats
 from deployments.environment import variable
 from deployments.middleware import FIELDS_KEY, QoEFieldsMiddleware, Refusal, refusal_of
+from deployments.telemetry import ReplicaTelemetry
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
-from telemetry.channel import ReportReceiver, new_endpoint
-from telemetry.routing_stats import to_routing_stats
 
 
 class AndesServer(LLMServer):
@@ -28,18 +28,17 @@ class AndesServer(LLMServer):
     `chat` and `completions` for handles.
     """
 
-    _receiver: ReportReceiver | None = None
+    _telemetry: ReplicaTelemetry | None = None
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
-        endpoint = new_endpoint()
-        self._receiver = ReportReceiver(endpoint)
+        telemetry = self._telemetry = ReplicaTelemetry(util.get_node_ip_address())
         # The engine process inherits the environment it is started in.
-        with variable(REPORT_ENDPOINT_ENV, endpoint):
+        with variable(REPORT_ENDPOINT_ENV, telemetry.engine_endpoint):
             try:
                 await super().start()
             except BaseException:
-                self._receiver.close()
+                telemetry.close()
                 raise
 
     def _get_default_engine_class(self) -> Any:
@@ -53,12 +52,24 @@ class AndesServer(LLMServer):
     async def record_routing_stats(self) -> dict[str, Any]:
         """What routers know of this replica: Serve polls it every second."""
         stats: dict[str, Any] = await super().record_routing_stats()
-        report = self._receiver.latest() if self._receiver else None
-        return stats | to_routing_stats(report)
+        return stats | (self._telemetry.routing_stats() if self._telemetry else {})
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What the scaling policy knows of this replica; Serve asks if there is one."""
+        return autoscaling_stats(self._telemetry.latest() if self._telemetry else None)
+
+    async def check_health(self) -> None:
+        """As Serve LLM's; routers need not wait until Serve has asked often enough."""
+        try:
+            await super().check_health()
+        except Exception:
+            self._set_accepting(False)
+            raise
+        self._set_accepting(True)
 
     async def engine_report(self) -> dict[str, Any]:
         """This replica's id and its engine's last report (None before the first)."""
-        report = self._receiver.latest() if self._receiver else None
+        report = self._telemetry.latest() if self._telemetry else None
         return {
             "replica_id": serve.get_replica_context().replica_id.unique_id,
             "report": None if report is None else msgspec.to_builtins(report),
@@ -80,9 +91,17 @@ class AndesServer(LLMServer):
         return await super().completions(request, raw_request_info)
 
     async def __del__(self) -> None:
-        if self._receiver is not None:
-            self._receiver.close()
-        await super().__del__()
+        # Serve calls it when the last stream has ended; the engine takes its time to stop.
+        self._set_accepting(False)
+        try:
+            await super().__del__()
+        finally:
+            if self._telemetry is not None:
+                self._telemetry.close()
+
+    def _set_accepting(self, accepting: bool) -> None:
+        if self._telemetry is not None:
+            self._telemetry.set_accepting(accepting)
 
 
 class LocalModel(CallbackBase):

@@ -19,7 +19,8 @@ PROFILE_FIELD = "qoe_profile"
 TTFT_FIELD = "qoe_ttft_s"
 TDS_FIELD = "qoe_tds"
 WEIGHT_FIELD = "qoe_weight"
-FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD, WEIGHT_FIELD)
+SHEDDABLE_FIELD = "qoe_sheddable"
+FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD, WEIGHT_FIELD, SHEDDABLE_FIELD)
 
 
 def parse_expectation(
@@ -45,6 +46,9 @@ def parse_expectation(
     ttft_s = given.get(TTFT_FIELD, base.ttft_s)
     tds = given.get(TDS_FIELD, base.tds)
     weight = given.get(WEIGHT_FIELD, base.weight)
+    sheddable = given.get(SHEDDABLE_FIELD, False)
+    if sheddable not in (True, False):
+        raise ExpectationError(SHEDDABLE_FIELD, sheddable, "true or false")
     return Expectation(
         require_in_range(TTFT_FIELD, ttft_s, TTFT_RANGE_S, "seconds"),
         require_in_range(TDS_FIELD, tds, TDS_RANGE, "tokens/s"),
@@ -63,6 +67,12 @@ def expectation_or_default(
         return parse_expectation(fields, default)
     except ExpectationError:
         return default
+
+
+def is_sheddable(fields: Mapping[str, object]) -> bool:
+    """Whether the client would rather be refused than be served badly."""
+    # On Serve's handle path vLLM's protocol turns true into 1.
+    return fields.get(SHEDDABLE_FIELD) in (True, 1)
 
 
 def _require_known(given: Mapping[str, object]) -> None:

@@ -30,6 +30,7 @@ from scheduler.policies import policy_for
 from scheduler.rebuild_budget import RebuildBudget
 from scheduler.replan import PlanClock
 from scheduler.reporting import EngineStatus, Reporter
+from scheduler.request_ids import serve_key
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Plan
 from scheduler.step_time import StepTimeModel
@@ -44,11 +45,6 @@ MAX_QUEUED_S = 600.0
 _WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
 
 _request_id = attrgetter("request_id")
-
-
-def _fields(request: Request) -> dict[str, Any] | None:
-    params = request.sampling_params
-    return params.extra_args if params is not None else None
 
 
 class AndesScheduler(AsyncScheduler):
@@ -210,17 +206,18 @@ class AndesScheduler(AsyncScheduler):
         self.running = [r for r in self.running if r.request_id not in request_ids]
         return paused
 
-    # ---- what came of it -----------------------------------------------------------------
-
     def add_request(self, request: Request) -> None:
         super().add_request(request)
         with self._guarded("tracking a new stream"):
+            # A pooling request has no sampling parameters.
+            fields = getattr(request.sampling_params, "extra_args", None)
             queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
             self.streams.add(
                 request.request_id,
-                expectation_or_default(_fields(request), self.settings.default_expectation),
+                expectation_or_default(fields, self.settings.default_expectation),
                 arrived_at_s=self.now_s() - queued_s,
                 prompt_tokens=request.num_prompt_tokens,
+                key=serve_key(request.request_id),
             )
 
     def update_from_output(
@@ -287,6 +284,7 @@ class AndesScheduler(AsyncScheduler):
     def _report(self, now_s: float, at_once: bool = False) -> None:
         if at_once or self._reporter.is_due(now_s):
             pool = self.kv_cache_manager.block_pool
+            due = {r.request_id: r.num_tokens - r.num_computed_tokens for r in self.running}
             status = EngineStatus(
                 now_s=now_s,
                 step_s=self.step_time.step_s if self.step_time.is_stepping else 0.0,
@@ -294,5 +292,8 @@ class AndesScheduler(AsyncScheduler):
                 free_blocks=pool.get_num_free_blocks(),
                 block_size_tokens=self.block_size,
                 plan_failures_total=self.plan_failures_total,
+                max_running=self.max_num_running_reqs,
+                step_time=self.step_time.fitted(),
+                uncomputed_tokens=due,
             )
             self._reporter.publish(status, self.streams)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from qoe import Expectation, StreamTable
+from telemetry.report import MAX_ACCEPTED_KEYS
 
 Floats = npt.NDArray[np.float64]
 Slots = npt.NDArray[np.intp]
@@ -28,6 +30,7 @@ class LiveStreams:
         * A request id has a slot from `add` to `remove`; both are idempotent.
         * `resident_since_s` is `NEVER_S` while a stream holds no KV memory.
         * Totals only grow.
+        * `accepted_keys` holds the newest keys, oldest first.
     """
 
     _COLUMNS = (
@@ -57,6 +60,7 @@ class LiveStreams:
         self.preemptions_total = 0
         self.tokens_total = 0
         self.recent_late_share = 0.0
+        self.accepted_keys: deque[int] = deque(maxlen=MAX_ACCEPTED_KEYS)
         self._finished_tokens = 0
 
     def __len__(self) -> int:
@@ -71,7 +75,9 @@ class LiveStreams:
         expectation: Expectation,
         arrived_at_s: float,
         prompt_tokens: int,
+        key: int | None = None,
     ) -> None:
+        """Begin to follow a stream, which routers know by `key`."""
         if request_id in self._slot_of:
             return
         slot = self.readers.add(expectation, arrived_at_s)
@@ -84,6 +90,8 @@ class LiveStreams:
         self.weight[slot] = expectation.weight
         self._slot_of[request_id] = slot
         self.accepted_total += 1
+        if key is not None:
+            self.accepted_keys.append(key)
 
     def delivered(self, request_id: str, tokens: int) -> None:
         """Note tokens of this step; they count from the next `flush`."""

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
-from scheduler.live_streams import LiveStreams, Slots
+from qoe.harm import EngineLoad, harm_table
+from scheduler.live_streams import Floats, LiveStreams, Slots
+from scheduler.outlook import ASSUMED_OUTPUT_TOKENS
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
+from scheduler.snapshot import StepTime
 from telemetry.channel import ReportPublisher
-from telemetry.report import SLACK_GRID_S, EngineReport
+from telemetry.report import SLACK_EDGES_S, SLACK_GRID_S, TARGET_QOE, EngineReport
+
+# The harm table is most of a report's price: reports in between carry the last one. A
+# period measured a little short is a period.
+HARM_PERIOD_S = 0.1
+_HARM_DUE_S = 0.95 * HARM_PERIOD_S
+
+
+class Publisher(Protocol):
+    """Where reports go: a socket, or in a replay whoever listens."""
+
+    def publish(self, report: EngineReport) -> None:
+        """Take a report; never blocks, never raises."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +42,10 @@ class EngineStatus:
         step_s: Smoothed seconds between steps with work; 0 while there is none.
         total_blocks: KV blocks, vLLM's null block left out.
         free_blocks: Blocks nobody holds.
+        max_running: Most streams the engine runs at once.
+        step_time: What a step costs.
+        uncomputed_tokens: Tokens that running streams have to compute before their next
+            one, by request; 1 where a stream only decodes.
     """
 
     now_s: float
@@ -31,22 +54,29 @@ class EngineStatus:
     free_blocks: int
     block_size_tokens: int
     plan_failures_total: int
+    max_running: int
+    step_time: StepTime
+    uncomputed_tokens: Mapping[str, int]
 
 
 class Reporter:
-    """Builds and publishes `EngineReport`s; without an endpoint it does neither."""
+    """Builds `EngineReport`s, and publishes them where there is a publisher."""
 
-    def __init__(self, endpoint: str | None, settings: SchedulerSettings) -> None:
-        self._publisher = ReportPublisher(endpoint) if endpoint else None
+    def __init__(self, publisher: Publisher | None, settings: SchedulerSettings) -> None:
+        self._publisher = publisher
         self._period_s = settings.report_period_s
+        self._is_recomputed = settings.resume == "recompute"
         self._epoch = uuid.uuid4().hex[:12]
         self._seq = 0
         self._next_at_s = -np.inf
+        self._harm: tuple[float, ...] = ()
+        self._harm_at_s = -np.inf
 
     @classmethod
     def from_environment(cls, settings: SchedulerSettings) -> Self:
         """With the endpoint that the replica gave this engine process, if it did."""
-        return cls(os.environ.get(REPORT_ENDPOINT_ENV), settings)
+        endpoint = os.environ.get(REPORT_ENDPOINT_ENV)
+        return cls(ReportPublisher(endpoint) if endpoint else None, settings)
 
     def is_due(self, now_s: float) -> bool:
         return self._publisher is not None and now_s >= self._next_at_s
@@ -56,29 +86,32 @@ class Reporter:
         if self._publisher is None:
             return
         self._next_at_s = status.now_s + self._period_s
-        self._seq += 1
-        self._publisher.publish(self._report(status, streams))
+        self._publisher.publish(self.build(status, streams))
 
     def close(self) -> None:
         if self._publisher is not None:
             self._publisher.close()
 
-    def _report(self, status: EngineStatus, streams: LiveStreams) -> EngineReport:
+    def build(self, status: EngineStatus, streams: LiveStreams) -> EngineReport:
+        """The present state as the next report of this epoch."""
+        self._seq += 1
         slots = streams.all_slots()
+        begun = streams.readers.delivered_tokens[slots] > 0
         is_waiting = np.isinf(streams.resident_since_s[slots])
-        running, waiting = slots[~is_waiting], slots[is_waiting]
-        qoe_mean, qoe_p5 = _qoe(streams, slots, status.now_s)
+        uncomputed = self._uncomputed_tokens(status, streams, slots)
+        slack_s = streams.readers.slack_s(slots, status.now_s)
+        qoe = streams.readers.qoe(slots, status.now_s)
         return EngineReport(
             epoch=self._epoch,
             seq=self._seq,
             kv_blocks_total=status.total_blocks,
             kv_blocks_used=status.total_blocks - status.free_blocks,
             block_size_tokens=status.block_size_tokens,
-            kv_blocks_preemptible=_preemptible(streams, running, status),
+            kv_blocks_preemptible=_preemptible(streams, slots[~is_waiting], status),
             demand_tokens=int(streams.context_tokens(slots).sum()),
-            running=running.size,
-            waiting=waiting.size,
-            preempted=int((streams.readers.delivered_tokens[waiting] > 0).sum()),
+            running=int((~is_waiting).sum()),
+            waiting=int(is_waiting.sum()),
+            preempted=int((begun & is_waiting).sum()),
             accepted_total=streams.accepted_total,
             finished_total=streams.finished_total,
             preemptions_total=streams.preemptions_total,
@@ -86,17 +119,72 @@ class Reporter:
             tokens_total=streams.tokens_total,
             mean_output_tokens=streams.mean_output_tokens,
             step_time_s=status.step_s,
-            qoe_mean=qoe_mean,
-            qoe_p5=qoe_p5,
+            qoe_mean=float(qoe.mean()) if qoe.size else 1.0,
+            qoe_p5=float(np.percentile(qoe, 5)) if qoe.size else 1.0,
+            step_base_s=status.step_time.base_s,
+            step_per_stream_s=status.step_time.per_stream_s,
+            prefill_s_per_token=status.step_time.prefill_s_per_token,
+            prefill_backlog_tokens=int(uncomputed[~begun].sum()),
+            resume_debt_tokens=int(uncomputed[begun].sum()),
+            slack_histogram=_histogram(slack_s),
+            streams_below_target=int((qoe < TARGET_QOE).sum()),
+            harm=self._harm_of(status, streams, slots, uncomputed),
+            accepted_keys=tuple(streams.accepted_keys),
         )
 
+    def _uncomputed_tokens(
+        self, status: EngineStatus, streams: LiveStreams, slots: Slots
+    ) -> Floats:
+        """Tokens to compute before each stream's next one; a transfer computes none."""
+        left = np.zeros(streams.readers.capacity)
+        # An engine still counts a stream as running while it forgets it.
+        due = {r: n for r, n in status.uncomputed_tokens.items() if n > 1 and r in streams}
+        left[streams.slots(due)] = [*due.values()]
+        is_waiting = np.isinf(streams.resident_since_s[slots])
+        uncomputed = np.where(is_waiting, streams.context_tokens(slots), left[slots])
+        if not self._is_recomputed:
+            uncomputed[streams.readers.delivered_tokens[slots] > 0] = 0.0
+        return uncomputed
 
-def _qoe(streams: LiveStreams, slots: Slots, now_s: float) -> tuple[float, float]:
-    """Mean and 5th percentile of the readers' QoE so far."""
-    if not slots.size:
-        return 1.0, 1.0
-    qoe = streams.readers.qoe(slots, now_s)
-    return float(qoe.mean()), float(np.percentile(qoe, 5))
+    def _harm_of(
+        self,
+        status: EngineStatus,
+        streams: LiveStreams,
+        slots: Slots,
+        uncomputed: Floats,
+    ) -> tuple[float, ...]:
+        if not slots.size:
+            self._harm = ()
+        elif not self._harm or status.now_s - self._harm_at_s >= _HARM_DUE_S:
+            self._harm_at_s = status.now_s
+            self._harm = _harm(status, streams, slots, uncomputed)
+        return self._harm
+
+
+def _harm(
+    status: EngineStatus, streams: LiveStreams, slots: Slots, uncomputed: Floats
+) -> tuple[float, ...]:
+    delivered = streams.readers.delivered_tokens[slots]
+    mean_tokens = streams.mean_output_tokens or ASSUMED_OUTPUT_TOKENS
+    # The new are computed as they came; the begun come back when their reader needs it.
+    ahead = np.cumsum(np.where(delivered > 0, 0.0, uncomputed))
+    to_compute = np.where((delivered > 0) | (uncomputed <= 0), uncomputed, ahead)
+    table = harm_table(
+        streams.readers,
+        slots,
+        status.now_s,
+        EngineLoad(
+            kv_tokens=float(status.total_blocks * status.block_size_tokens),
+            demand_tokens=float(streams.context_tokens(slots).sum()),
+            step_base_s=status.step_time.base_s,
+            step_per_stream_s=status.step_time.per_stream_s,
+            max_running=float(status.max_running),
+        ),
+        remaining_tokens=np.maximum(mean_tokens - delivered, mean_tokens / 2.0),
+        start_delay_s=to_compute * status.step_time.prefill_s_per_token,
+        weight=streams.weight[slots],
+    )
+    return tuple(table.ravel().tolist())
 
 
 def _preemptible(
@@ -106,3 +194,9 @@ def _preemptible(
     blocks = np.ceil(streams.context_tokens(running) / status.block_size_tokens)
     one, two, four, eight = (int(blocks[slack_s >= s].sum()) for s in SLACK_GRID_S)
     return one, two, four, eight
+
+
+def _histogram(slack_s: Floats) -> tuple[int, ...]:
+    """Streams in each bin between `SLACK_EDGES_S`."""
+    bins = np.searchsorted(SLACK_EDGES_S, slack_s, side="right")
+    return tuple(np.bincount(bins, minlength=len(SLACK_EDGES_S) + 1).tolist())

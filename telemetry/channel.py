@@ -24,7 +24,7 @@ from telemetry.report import EngineReport, decode, encode
 
 logger = logging.getLogger(__name__)
 
-# A report is some 300 bytes; whoever sends more than this is not an engine of ours.
+# A report is at most 3 KB; whoever sends more than this is not an engine of ours.
 MAX_MESSAGE_BYTES = 64 * 1024
 # A replica that comes back should hear its engine within a report period or two.
 RECONNECT_MS = 100
@@ -46,7 +46,7 @@ def new_endpoint() -> str:
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
-class _Channel:
+class Channel:
     """One socket in a context of its own, so that closing waits for nobody else's."""
 
     def __init__(self, kind: int, attach: Callable[[zmq.Socket[bytes]], object]) -> None:
@@ -78,7 +78,7 @@ class _Channel:
         self.close()
 
 
-class ReportPublisher(_Channel):
+class ReportPublisher(Channel):
     """The engine's end. Construct it in the engine process, after any fork.
 
     Invariants:
@@ -108,7 +108,7 @@ class ReportPublisher(_Channel):
                 logger.exception("An engine report could not be sent; its step goes on.")
 
 
-class ReportReceiver(_Channel):
+class ReportReceiver(Channel):
     """The replica's end. Any thread may call it.
 
     Invariants:

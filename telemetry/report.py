@@ -5,10 +5,26 @@ A lost report loses nothing: the next one says everything again.
 
 from __future__ import annotations
 
-import msgspec
+from hashlib import blake2b
+from typing import Annotated
 
-SCHEMA = 1
+import msgspec
+from msgspec import Meta
+
+SCHEMA = 2
 SLACK_GRID_S = (1.0, 2.0, 4.0, 8.0)
+# Inner edges of the eight bins of `slack_histogram`; the first bin holds the late.
+SLACK_EDGES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# A live stream whose QoE so far is below this is below target.
+TARGET_QOE = 0.95
+# What a router sent between two reports must fit, or it takes a timeout to forget it.
+MAX_ACCEPTED_KEYS = 128
+# 9 demands times 7 stalls: the axes of `qoe.harm`.
+HARM_SIZE = 63
+
+Histogram = Annotated[tuple[int, ...], Meta(max_length=len(SLACK_EDGES_S) + 1)]
+Harm = Annotated[tuple[float, ...], Meta(max_length=HARM_SIZE)]
+Keys = Annotated[tuple[int, ...], Meta(max_length=MAX_ACCEPTED_KEYS)]
 
 
 class ReportError(ValueError):
@@ -42,6 +58,19 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
         step_time_s: Smoothed seconds between steps with work; 0 before the second.
         qoe_mean: Mean area QoE of the live streams so far; 1 without any.
         qoe_p5: 5th percentile of the same.
+        step_base_s: The learned step time is this,
+        step_per_stream_s: and this for each stream in it,
+        prefill_s_per_token: and this for each prompt token computed in it.
+        prefill_backlog_tokens: Prompt tokens of streams without an answer yet that are
+            still to be computed.
+        resume_debt_tokens: Context of preempted streams that must be computed again; 0
+            where a transfer brings it back.
+        slack_histogram: Live streams by seconds until their reader notices, in bins
+            between `SLACK_EDGES_S`; the first one has noticed.
+        streams_below_target: Live streams whose area QoE so far is below `TARGET_QOE`.
+        harm: `qoe.harm.harm_table` of the live streams, row by row; empty where not told.
+        accepted_keys: `request_key` of the newest accepted requests, oldest first.
+        accepting: False while the replica drains; its own process says so, not the engine.
     """
 
     schema: int = SCHEMA
@@ -64,11 +93,27 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     step_time_s: float
     qoe_mean: float
     qoe_p5: float
+    step_base_s: float = 0.0
+    step_per_stream_s: float = 0.0
+    prefill_s_per_token: float = 0.0
+    prefill_backlog_tokens: int = 0
+    resume_debt_tokens: int = 0
+    slack_histogram: Histogram = ()
+    streams_below_target: int = 0
+    harm: Harm = ()
+    accepted_keys: Keys = ()
+    accepting: bool = True
 
     @property
     def is_idle(self) -> bool:
         """Whether the engine had nothing to do; an idle report does not grow old."""
         return self.running + self.waiting == 0
+
+
+def request_key(request_id: str) -> int:
+    """What router and engine both call this request: 63 bits, the same in every process."""
+    digest = blake2b(request_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") & (2**63 - 1)
 
 
 _encoder = msgspec.msgpack.Encoder()

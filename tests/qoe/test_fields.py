@@ -8,6 +8,7 @@ from qoe import (
     Expectation,
     ExpectationError,
     expectation_or_default,
+    is_sheddable,
     parse_expectation,
 )
 
@@ -89,3 +90,18 @@ def test_a_population_adds_up_and_draws_from_its_groups(name: str) -> None:
 def test_inside_the_engine_a_bad_field_means_the_default() -> None:
     assert expectation_or_default({"qoe_tds": "fast"}, DEFAULT) is DEFAULT
     assert expectation_or_default({"qoe_tds": 7}, DEFAULT) == Expectation(2.0, 7.0)
+
+
+@pytest.mark.parametrize("value", [True, 1])
+def test_a_request_may_say_that_it_would_rather_be_refused(value) -> None:
+    fields = {"qoe_sheddable": value}
+    assert parse_expectation(fields, DEFAULT) == DEFAULT
+    assert is_sheddable(fields)
+    assert not is_sheddable({"qoe_sheddable": False})
+    assert not is_sheddable({})
+
+
+@pytest.mark.parametrize("value", ["yes", 2, None, [], {}])
+def test_sheddable_is_true_or_false(value) -> None:
+    with pytest.raises(ExpectationError, match=r"qoe_sheddable.*true or false"):
+        parse_expectation({"qoe_sheddable": value}, DEFAULT)

@@ -3,6 +3,7 @@ import pytest
 
 from qoe import Expectation
 from scheduler.live_streams import NEVER_S, LiveStreams
+from telemetry.report import MAX_ACCEPTED_KEYS
 
 READER = Expectation(1.0, 5.0)
 
@@ -65,3 +66,12 @@ def test_a_reused_slot_starts_clean_and_columns_grow_with_the_readers() -> None:
     slots = streams.slots(str(number) for number in range(1000))
     assert streams.preemptions[slots].sum() == 0
     assert np.array_equal(streams.prompt_tokens[slots], np.arange(1000))
+
+
+def test_the_newest_keys_are_kept_once_each_oldest_first() -> None:
+    streams = LiveStreams()
+    for number in range(2 * MAX_ACCEPTED_KEYS):
+        for _ in range(2):
+            streams.add(str(number), READER, 0.0, 10, key=number)
+    streams.add("unknown to routers", READER, 0.0, 10)
+    assert [*streams.accepted_keys] == [*range(MAX_ACCEPTED_KEYS, 2 * MAX_ACCEPTED_KEYS)]

@@ -72,6 +72,8 @@ def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> Non
         "request_id",
         "arrival_time",
         "num_prompt_tokens",
+        "num_tokens",
+        "num_computed_tokens",
         "last_sched_seq",
         "sampling_params",
         "status",

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.report import SCHEMA, EngineReport
-from telemetry.routing_stats import KEY, from_routing_stats, to_routing_stats
+from telemetry.routing_stats import (
+    KEY,
+    endpoint_of,
+    from_routing_stats,
+    to_routing_stats,
+)
 
 MakeReport = Callable[..., EngineReport]
 
@@ -25,7 +30,17 @@ def test_without_a_report_there_are_no_stats_and_back() -> None:
 
 
 def test_a_report_survives_the_trip_but_for_rounding(make_report: MakeReport) -> None:
-    sent = make_report(demand_tokens=1601, seq=42)
+    sent = make_report(
+        demand_tokens=1601,
+        seq=42,
+        step_base_s=0.01234,
+        step_per_stream_s=0.000124,
+        prefill_s_per_token=1.234e-5,
+        prefill_backlog_tokens=17,
+        resume_debt_tokens=16,
+        streams_below_target=3,
+        accepting=False,
+    )
     # Ray carries the dict pickled.
     stats = pickle.loads(pickle.dumps(to_routing_stats(sent)))
     received = from_routing_stats(stats)
@@ -36,19 +51,52 @@ def test_a_report_survives_the_trip_but_for_rounding(make_report: MakeReport) ->
         step_time_s=0.0123,
         qoe_mean=0.99,
         qoe_p5=0.71,
+        step_base_s=0.012,
+        step_per_stream_s=0.00012,
+        prefill_s_per_token=1.2e-5,
+        prefill_backlog_tokens=32,
     )
 
 
-def test_stats_stay_below_one_kilobyte_at_the_largest_values(
+def test_the_endpoint_is_told_with_and_without_a_report(make_report: MakeReport) -> None:
+    endpoint = "tcp://10.0.0.7:41234"
+    for report in (None, make_report()):
+        stats = to_routing_stats(report, endpoint)
+        assert endpoint_of(stats) == endpoint
+        assert (from_routing_stats(stats) is None) == (report is None)
+        assert endpoint_of(to_routing_stats(report)) is None
+
+
+@pytest.mark.parametrize("stats", [None, 7, {}, {"andes_endpoint": 7}], ids=repr)
+def test_garbage_names_no_endpoint(stats: object) -> None:
+    assert endpoint_of(stats) is None
+
+
+def test_what_changes_with_every_token_stays_out(make_report: MakeReport) -> None:
+    calm = make_report()
+    lively = make_report(harm=(1.0,) * 63, accepted_keys=(1, 2), slack_histogram=(1,) * 8)
+    assert to_routing_stats(calm) == to_routing_stats(lively)
+
+
+def test_stats_stay_below_one_kilobyte_after_years_of_large_numbers(
     make_report: MakeReport,
 ) -> None:
-    huge = {
-        name: 2**63 - 1
-        for name in EngineReport.__struct_fields__
-        if name not in ("schema", "epoch", "block_size_tokens", "kv_blocks_preemptible")
+    fields = msgspec.structs.asdict(make_report())
+    changes: dict[str, object] = {
+        name: 2**40 + 1 if isinstance(value, int) else 123456.78901234
+        for name, value in fields.items()
+        if isinstance(value, (int, float)) and name not in ("schema", "accepting")
     }
     stats = to_routing_stats(
-        make_report(**huge, epoch="e" * 36, kv_blocks_preemptible=(2**63 - 1,) * 4)
+        make_report(
+            **changes,
+            epoch="e" * 12,
+            kv_blocks_preemptible=(2**31,) * 4,
+            harm=(0.1,) * 63,
+            accepted_keys=(2**62,) * 128,
+            slack_histogram=(10**6,) * 8,
+        ),
+        "tcp://[2001:0db8:85a3:0000:0000:8a2e:0370:7334]:65535",
     )
     assert len(json.dumps(stats)) < 1024
     assert len(str(stats)) < 1024

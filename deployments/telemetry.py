@@ -1,0 +1,57 @@
+"""A replica's part in telemetry: it hears its engine, and tells every router."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import zmq
+
+from telemetry.broadcast import ReportBroadcaster
+from telemetry.channel import ReportReceiver, new_endpoint
+from telemetry.report import EngineReport
+from telemetry.routing_stats import to_routing_stats
+
+logger = logging.getLogger(__name__)
+
+
+class ReplicaTelemetry:
+    """Relays what the engine reports, and whether this replica takes streams.
+
+    Without a network to broadcast over, routers still have Serve's routing stats.
+
+    Args:
+        host: Address of this node that routers can reach.
+
+    Attributes:
+        engine_endpoint: Where the engine must send its reports.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.engine_endpoint = new_endpoint()
+        self._receiver = ReportReceiver(self.engine_endpoint)
+        self._broadcaster: ReportBroadcaster | None = None
+        try:
+            self._broadcaster = ReportBroadcaster(host, self._receiver.latest)
+        except zmq.ZMQError as error:
+            logger.warning("Routers hear of this replica only by Serve: %s %s", host, error)
+
+    def latest(self) -> EngineReport | None:
+        """The engine's newest report, as routers get it; None before the first."""
+        return (self._broadcaster or self._receiver).latest()
+
+    def routing_stats(self) -> dict[str, Any]:
+        """What Serve carries to routers, slowly."""
+        endpoint = self._broadcaster.endpoint if self._broadcaster else None
+        return to_routing_stats(self.latest(), endpoint)
+
+    def set_accepting(self, accepting: bool) -> None:
+        """Tell routers at once whether this replica takes streams."""
+        if self._broadcaster is not None:
+            self._broadcaster.set_accepting(accepting)
+
+    def close(self) -> None:
+        """Free both endpoints; a second call does nothing."""
+        if self._broadcaster is not None:
+            self._broadcaster.close()
+        self._receiver.close()
