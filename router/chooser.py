@@ -4,47 +4,45 @@ from __future__ import annotations
 
 import logging
 import random
-import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal
 
-from router.demand import estimate_demand_tokens
+import numpy as np
+
+from router.admission import Hold, Shed, refusal
+from router.affinity import SessionHomes
+from router.fleet import Fleet
+from router.fleet_state import FleetState
 from router.ledger import Ledger, Replica
-from router.policy import ReplicaLoad, rank, usable_report
-from router.report_book import ReportBook
+from router.ranking import Ranker
 from router.settings import RouterSettings
+from router.stream import Reading, RequestReader, Stream
+from router.turns import Ranks, Turns
+from telemetry.report import EngineReport
 
-Ranks = list[list[int]]
+__all__ = ["Chooser", "Hold", "Ranks", "Shed", "Stream"]
+
 Mode = Literal["scored", "no report", "error"]
+Candidates = Sequence[tuple[Replica, object]]
 
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """The request to place.
-
-    Attributes:
-        request_id: Serve's internal id: the same for all attempts of a request.
-        attempt: What tells an attempt from its retry.
-        body: The OpenAI request, in whatever form it came.
-    """
-
-    request_id: str
-    attempt: Hashable
-    body: object
+# Where Serve calls nobody back, a stream is thought to be over after this.
+OUTSTANDING_TTL_S = 300.0
 
 
 class Chooser:
-    """Scores and reserves in one synchronous step, or falls back when it cannot score.
+    """Scores and reserves in one synchronous step, or takes turns when it cannot score.
 
     Four streams that arrive together all choose before the first is sent. Because a
     choice is in the ledger before the next one begins, they do not all choose alike.
 
     Attributes:
         ledger: What was sent and is not yet reported.
-        decisions: Choices made by score.
-        fallbacks: Choices made without.
+        counts: Decisions by how they were made: "scored", "no report" and "error" are
+            placements, "held" and "shed" are not.
+        oldest_report_s: Age of the oldest report that the last score went by.
     """
 
     def __init__(
@@ -52,111 +50,197 @@ class Chooser:
         settings: RouterSettings,
         *,
         now_s: Callable[[], float] = time.monotonic,
-        on_fallback: Callable[[], object] = lambda: None,
         log: logging.Logger | None = None,
     ) -> None:
         self._settings = settings
-        self._rng = random.Random(settings.seed)
-        # Several routers should not begin their rounds with the same replica.
-        self._turn = self._rng.randrange(2**16)
-        self._reports = ReportBook(now_s)
-        self._on_fallback = on_fallback
+        self._now_s = now_s
         self._log = log or logging.getLogger(__name__)
+        self._turns = Turns(random.Random(settings.seed))
         self._mode: Mode | None = None
+        self._ranker = Ranker(settings, np.random.default_rng(settings.seed))
+        self._policy = self._ranker.policy
+        self._reader = RequestReader(settings, uses_prefixes=self._policy.weighs_qoe)
+        self._homes = SessionHomes()
+        self._members: frozenset[Replica] = frozenset()
+        self._hears_ends = False
         self.ledger = Ledger(ttl_s=settings.ledger_ttl_s, now_s=now_s)
-        self.decisions = 0
-        self.fallbacks = 0
+        # No report releases what is in this one: only the end of the stream does.
+        outstanding = Ledger(ttl_s=OUTSTANDING_TTL_S, now_s=now_s)
+        counts_itself = not self._policy.needs_reports
+        self._books = [self.ledger, outstanding] if counts_itself else [self.ledger]
+        self._fleet = Fleet(
+            now_s=now_s,
+            ledger=self.ledger,
+            outstanding=outstanding if counts_itself else None,
+        )
+        self.counts: Counter[str] = Counter()
+        self.oldest_report_s = 0.0
 
-    def choose(
-        self, candidates: Sequence[tuple[Replica, object]], stream: Stream | None
-    ) -> Ranks:
+    @property
+    def decisions(self) -> int:
+        """Streams placed by score."""
+        return self.counts["scored"]
+
+    @property
+    def fallbacks(self) -> int:
+        """Streams placed without."""
+        return self.counts["no report"] + self.counts["error"]
+
+    def choose(self, candidates: Candidates, stream: Stream | None) -> Ranks:
         """Ranks of indices of `candidates`, best first, and a reservation on the first.
 
         Args:
             candidates: Replicas with their routing stats; at least one.
             stream: The request; None ranks the replicas and reserves nothing.
         """
-        loads = [self._load(replica, stats) for replica, stats in candidates]
-        tokens = self._estimate(stream, loads)
-        max_age_s = self._settings.max_report_age_s
-        order = rank(loads, tokens, max_report_age_s=max_age_s, rng=self._rng)
-        if order is None:
-            ranks = self.fall_back(len(candidates), self._distrusted(candidates, loads))
-        else:
-            ranks = [[i] for i in order]
-            self.decisions += 1
-            if self._enters("scored"):
-                self._log.info("All replicas report: streams go by score.")
-        if stream is not None:
-            first, _ = candidates[ranks[0][0]]
-            self.ledger.reserve(first, stream.request_id, tokens, stream.attempt)
-        return ranks
+        placed = self._decide(candidates, stream, may_hold=False, may_shed=False)
+        assert isinstance(placed, list)
+        return placed
+
+    def choose_or_refuse(
+        self, candidates: Candidates, stream: Stream | None, *, may_hold: bool
+    ) -> Ranks | Hold | Shed:
+        """As `choose`, but a stream that is sheddable may be told to wait or to go away.
+
+        Args:
+            candidates: Replicas with their routing stats; at least one.
+            stream: The request.
+            may_hold: Whether it can be asked to wait; False once it has waited.
+        """
+        return self._decide(candidates, stream, may_hold=may_hold, may_shed=True)
 
     def fall_back(
-        self, num_candidates: int, reason: str, error: Exception | None = None
+        self,
+        num_candidates: int,
+        reason: str,
+        error: Exception | None = None,
+        *,
+        among: Sequence[int] = (),
     ) -> Ranks:
-        """Serve's own choice: [a pair, the rest], the pair led by the one whose turn it is.
+        """`Turns.ranks`, counted and logged.
 
-        It has to be good on two paths. On the handle path Serve takes the shorter queue of
-        a rank, by its own counts: the pair is its power of two choices, and the rest is
-        there for when both are full. In direct streaming the first replica of the first
-        rank is taken and nobody calls back, so Serve's counts stay at zero, and the
-        ledger's would compare replicas that report, and so release, with replicas that do
-        not. Taking turns needs no count, cannot herd, and never leaves a replica out: a
-        new one gets the stream that makes it report.
+        Args:
+            num_candidates: How many replicas there are.
+            reason: For the log.
+            error: What went wrong, if that is the reason.
+            among: Indices of those to be used; none for all.
         """
-        self.fallbacks += 1
-        self._on_fallback()
-        if self._enters("no report" if error is None else "error"):
+        mode: Mode = "no report" if error is None else "error"
+        self.counts[mode] += 1
+        if self._enters(mode):
             self._log.warning("Replicas take turns: %s.", reason, exc_info=error)
-        self._turn += 1
-        first = self._turn % num_candidates
-        others = [i for i in range(num_candidates) if i != first]
-        self._rng.shuffle(others)
-        ranks = [[first, *others[:1]], others[1:]]
-        return [r for r in ranks if r]
+        return self._turns.ranks(among or range(num_candidates))
+
+    def hear(self, replica: Replica, report: EngineReport) -> None:
+        """`replica` itself reports; sooner than through Serve, and in full."""
+        self._fleet.hear(replica, report)
+
+    def sent(self, request_id: str, replica: Replica, attempt: Hashable = None) -> None:
+        """Serve sent this attempt to `replica`, whatever was chosen."""
+        for book in self._books:
+            book.move(request_id, replica, attempt)
+
+    def cancelled(self, request_id: str, attempt: Hashable = None) -> None:
+        """This attempt was given up before it was sent anywhere."""
+        for book in self._books:
+            book.cancel(request_id, attempt)
+
+    def completed(self, replica: Replica, request_id: str) -> None:
+        """An attempt of the request ended on `replica`: finished, failed or rejected."""
+        self._hears_ends = True
+        for book in self._books:
+            book.completed(replica, request_id)
+
+    def died(self, replica: Replica) -> None:
+        """`replica` is gone, and with it all that it was sent."""
+        for book in self._books:
+            book.drop(replica)
 
     def retain(self, replicas: Collection[Replica]) -> None:
         """Forget every replica that is not one of `replicas`."""
-        self.ledger.retain(replicas)
-        self._reports.retain(replicas)
+        for book in self._books:
+            book.retain(replicas)
+        self._fleet.book.retain(replicas)
+        # Serve says this once a second, and these are long.
+        if not self._members.issubset(replicas):
+            self._homes.retain(replicas)
+            self._reader.prefixes.retain(replicas)
+        self._members = frozenset(replicas)
 
-    def _load(self, replica: Replica, stats: object) -> ReplicaLoad:
-        report, age_s = self._reports.read(replica, stats)
-        if report is not None:
-            self.ledger.observe(replica, report.epoch, report.accepted_total)
-        return ReplicaLoad(report, age_s, self.ledger.unseen(replica))
+    def _decide(
+        self,
+        candidates: Candidates,
+        stream: Stream | None,
+        *,
+        may_hold: bool,
+        may_shed: bool,
+    ) -> Ranks | Hold | Shed:
+        fleet = self._counted(self._fleet.sync(candidates))
+        replicas = self._fleet.replicas
+        read = self._reader.read(stream, replicas, self._fleet.mean_output_tokens)
+        usable = self._untrusted(fleet)
+        if usable is not None:
+            ranks = self.fall_back(len(candidates), self._faults(), among=usable)
+        else:
+            home = self._fleet.row(self._homes.home(stream.session_id)) if stream else None
+            ranking = self._ranker.rank(fleet, read.ask, now_s=self._now_s(), home=home)
+            if may_shed and read.is_sheddable and self._policy.weighs_qoe:
+                refused = refusal(ranking, read.ask, self._settings, may_hold=may_hold)
+                if refused is not None:
+                    self.counts["held" if isinstance(refused, Hold) else "shed"] += 1
+                    return refused
+            ranks = [[i] for i in ranking.order.tolist()]
+            self.counts["scored"] += 1
+            if self._enters("scored"):
+                self._log.info("All replicas report: streams go by score.")
+        if stream is not None:
+            self._reserve(stream, read, ranks[0][0])
+        return ranks
 
-    def _estimate(self, stream: Stream | None, loads: Sequence[ReplicaLoad]) -> int:
-        means = [
-            load.report.mean_output_tokens
-            for load in loads
-            if load.report is not None and load.report.mean_output_tokens > 0
-        ]
-        return estimate_demand_tokens(
-            None if stream is None else stream.body,
-            mean_output_tokens=statistics.fmean(means) if means else 0.0,
-            chars_per_token=self._settings.chars_per_token,
-        )
+    def _counted(self, fleet: FleetState) -> FleetState:
+        """With the engines' own counts of streams where Serve never says that one ended."""
+        if self._policy.needs_reports or self._hears_ends or not self._fleet.has_finished:
+            return fleet
+        live = fleet.reported.streams + fleet.unseen_streams
+        return replace(fleet, outstanding=live, counted_by_engines=True)
 
-    def _distrusted(
-        self, candidates: Sequence[tuple[Replica, object]], loads: Sequence[ReplicaLoad]
-    ) -> str:
+    def _untrusted(self, fleet: FleetState) -> list[int] | None:
+        """Who may be used, if any of them has no report to go by; None if all have.
+
+        A replica that is judged by another metric than its peers attracts all streams or
+        none; so either all are scored, or none is.
+        """
+        oldest_s = max(self._now_s() - fleet.oldest_report_at_s, 0.0)
+        needs_reports = self._policy.needs_reports or fleet.counted_by_engines
+        if needs_reports and oldest_s > self._settings.max_report_age_s:
+            usable = fleet.rows if fleet.usable is None else fleet.rows[fleet.usable]
+            return [int(row) for row in usable]
+        self.oldest_report_s = oldest_s
+        return None
+
+    def _reserve(self, stream: Stream, read: Reading, row: int) -> None:
+        replica, ask = self._fleet.replicas[row], read.ask
+        cached = ask.cached_tokens
+        saved = cached if isinstance(cached, float) else float(cached[row])
+        for book in self._books:
+            book.reserve(
+                replica,
+                stream.request_id,
+                int(ask.demand_tokens),
+                stream.attempt,
+                prefill_tokens=round(ask.prompt_tokens - saved),
+                request_key=stream.key,
+            )
+        self._homes.moved(stream.session_id, replica)
+        self._reader.prefixes.sent(read.prefix, replica)
+
+    def _faults(self) -> str:
         """Whose report is of no use, and why; empty when that has been said already."""
         if self._mode == "no report":
             return ""
-        max_age_s = self._settings.max_report_age_s
-        return "; ".join(
-            f"{replica} has {_fault(load)}"
-            for (replica, _), load in zip(candidates, loads, strict=True)
-            if usable_report(load, max_age_s) is None
-        )
+        return self._fleet.faults(self._settings.max_report_age_s)
 
     def _enters(self, mode: Mode) -> bool:
         """Whether `mode` is a change, to be logged once and not per request."""
         is_change, self._mode = mode != self._mode, mode
         return is_change
-
-
-def _fault(load: ReplicaLoad) -> str:
-    return "no report" if load.report is None else f"a report {load.age_s:.0f} s old"

@@ -1,23 +1,47 @@
-"""How much KV memory a request will want, guessed from its body without a tokenizer."""
+"""How large a request is, guessed from its body without a tokenizer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypeGuard
+from collections.abc import Sequence
+from typing import NamedTuple, TypeGuard
+
+from router.request_fields import body_field as _field
 
 DEFAULT_PROMPT_TOKENS = 256
 DEFAULT_OUTPUT_TOKENS = 256
 DEFAULT_CHARS_PER_TOKEN = 4.0
 
 
-def estimate_demand_tokens(
+class Size(NamedTuple):
+    """What a request is expected to take.
+
+    Attributes:
+        prompt_tokens: Of all its prompts.
+        output_tokens: Of one answer.
+        streams: Answers, each of them to a prompt of its own.
+    """
+
+    prompt_tokens: float
+    output_tokens: float
+    streams: int = 1
+
+    @property
+    def demand_tokens(self) -> int:
+        """Mean KV tokens over the life of the request: its prompt, half of its output."""
+        return math.ceil(self.prompt_tokens + self.streams * self.output_tokens / 2)
+
+
+DEFAULT_SIZE = Size(DEFAULT_PROMPT_TOKENS, DEFAULT_OUTPUT_TOKENS)
+
+
+def estimate_size(
     body: object,
     *,
     mean_output_tokens: float = 0.0,
     chars_per_token: float = DEFAULT_CHARS_PER_TOKEN,
-) -> int:
-    """Mean KV tokens over the life of a request: its prompt and half of its output.
+) -> Size:
+    """What the request in `body` is expected to take.
 
     Args:
         body: A chat or completion request, as a mapping or an object with attributes.
@@ -28,11 +52,24 @@ def estimate_demand_tokens(
     """
     try:
         prompt_tokens, streams = _prompt_size(body, chars_per_token)
-        output_tokens = _expected_output_tokens(body, mean_output_tokens)
-        return math.ceil(prompt_tokens + streams * output_tokens / 2)
+        return Size(
+            prompt_tokens, _expected_output_tokens(body, mean_output_tokens), streams
+        )
     # A body is whatever a client sent; its size is only ever a guess.
     except Exception:
-        return DEFAULT_PROMPT_TOKENS + DEFAULT_OUTPUT_TOKENS // 2
+        return DEFAULT_SIZE
+
+
+def estimate_demand_tokens(
+    body: object,
+    *,
+    mean_output_tokens: float = 0.0,
+    chars_per_token: float = DEFAULT_CHARS_PER_TOKEN,
+) -> int:
+    """`Size.demand_tokens` of the request in `body`."""
+    return estimate_size(
+        body, mean_output_tokens=mean_output_tokens, chars_per_token=chars_per_token
+    ).demand_tokens
 
 
 def _prompt_size(body: object, chars_per_token: float) -> tuple[float, int]:
@@ -64,12 +101,6 @@ def _expected_output_tokens(body: object, mean_output_tokens: float) -> float:
     expected = mean_output_tokens if is_known else DEFAULT_OUTPUT_TOKENS
     given = [_field(body, "max_completion_tokens"), _field(body, "max_tokens")]
     return min([expected, *(n for n in given if type(n) is int and n > 0)])
-
-
-def _field(body: object, name: str) -> object:
-    # Not getattr: on a pydantic request that warns of each field that is deprecated.
-    fields = body if isinstance(body, Mapping) else getattr(body, "__dict__", {})
-    return fields.get(name)
 
 
 def _len(text: object) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 Replica = Hashable
@@ -23,8 +23,10 @@ class _Reservation:
     replica: Replica
     request_id: str
     demand_tokens: int
+    prefill_tokens: int
     reserved_at_s: float
     attempt: Hashable
+    request_key: int | None
 
 
 @dataclass(slots=True)
@@ -32,7 +34,9 @@ class _Account:
     """One replica: its reservations, oldest first, and what its report last said."""
 
     reservations: OrderedDict[str, _Reservation] = field(default_factory=OrderedDict)
+    by_key: dict[int, _Reservation] = field(default_factory=dict)
     demand_tokens: int = 0
+    prefill_tokens: int = 0
     epoch: str | None = None
     accepted_total: int = 0
 
@@ -50,9 +54,10 @@ class Ledger:
     accepted it, Serve completed it, its replica died or started again, or `ttl_s` passed
     (in direct streaming Serve calls nobody back, and a cancelled stream may never arrive).
 
-    Engines count what they accept and do not name it, so k newly accepted streams release
-    the k oldest reservations of that replica. Streams of other routers are among the k:
-    several routers release early, never late.
+    A report names the newest streams its engine accepted, where there is room for names.
+    Where there is none it counts them: k newly accepted streams release the k oldest
+    reservations of that replica. Streams of other routers are among the k: several routers
+    release early, never late.
 
     Invariants:
         One per request: a new reservation of a request replaces its earlier one.
@@ -73,6 +78,9 @@ class Ledger:
         # Both in the order of their times, so that the old ones are in front.
         self._reservations: OrderedDict[str, _Reservation] = OrderedDict()
         self._superseded: OrderedDict[tuple[Replica, str], _Superseded] = OrderedDict()
+        self._changed: set[Replica] = set()
+        # Whether engines call requests by the names that we do.
+        self._are_named = False
 
     def __len__(self) -> int:
         self._expire()
@@ -86,12 +94,33 @@ class Ledger:
             return Unseen(0, 0)
         return Unseen(account.demand_tokens, len(account.reservations))
 
+    def unseen_prefill_tokens(self, replica: Replica) -> int:
+        """Prompt tokens of the streams in `unseen` that its engine has to compute."""
+        self._expire()
+        account = self._accounts.get(replica)
+        return 0 if account is None else account.prefill_tokens
+
+    def oldest_age_s(self) -> float:
+        """How long the oldest reservation has been held; 0 without any."""
+        self._expire()
+        oldest = next(iter(self._reservations.values()), None)
+        return 0.0 if oldest is None else self._now_s() - oldest.reserved_at_s
+
+    def take_changed(self) -> set[Replica]:
+        """Replicas whose `unseen` has changed since this was last asked."""
+        self._expire()
+        changed, self._changed = self._changed, set()
+        return changed
+
     def reserve(
         self,
         replica: Replica,
         request_id: str,
         demand_tokens: int,
         attempt: Hashable = None,
+        *,
+        prefill_tokens: int = 0,
+        request_key: int | None = None,
     ) -> None:
         """Book a stream on the replica chosen for it.
 
@@ -101,6 +130,8 @@ class Ledger:
             demand_tokens: KV tokens it is expected to need.
             attempt: What tells an attempt from its retry. An attempt may reserve many
                 times before it is sent; each attempt sent ends in one `completed`.
+            prefill_tokens: Prompt tokens that its engine will have to compute.
+            request_key: What a report calls the request; None if nobody knows.
         """
         self._expire()
         earlier = self._reservations.get(request_id)
@@ -108,9 +139,17 @@ class Ledger:
             self._release(earlier)
             if earlier.attempt != attempt:
                 self._expect_completed(earlier.replica, request_id)
-        self._add(
-            _Reservation(replica, request_id, max(0, demand_tokens), self._now_s(), attempt)
+        entry = _Reservation(
+            replica,
+            request_id,
+            max(0, demand_tokens),
+            max(0, prefill_tokens),
+            self._now_s(),
+            attempt,
+            request_key,
         )
+        self._reservations[request_id] = entry
+        self._open(entry)
 
     def move(self, request_id: str, replica: Replica, attempt: Hashable = None) -> None:
         """Serve sent this attempt to `replica`, whatever was chosen."""
@@ -118,9 +157,7 @@ class Ledger:
         if entry is None or entry.attempt != attempt or entry.replica == replica:
             return
         self._close(entry)
-        moved = _Reservation(
-            replica, request_id, entry.demand_tokens, entry.reserved_at_s, attempt
-        )
+        moved = replace(entry, replica=replica)
         self._reservations[request_id] = moved  # Keeps its place: its time is the same.
         self._open(moved)
 
@@ -138,11 +175,20 @@ class Ledger:
         if entry is not None and entry.replica == replica:
             self._release(entry)
 
-    def observe(self, replica: Replica, epoch: str, accepted_total: int) -> None:
+    def observe(
+        self,
+        replica: Replica,
+        epoch: str,
+        accepted_total: int,
+        accepted_keys: Sequence[int] = (),
+    ) -> None:
         """A report of `replica` says that its engine has accepted so many streams.
 
-        Of the first report ever seen all are new: if they were not sent by us, then what
-        we sent since the router started is released a report too early.
+        Named ones are released by name, and those too many to be named there by count.
+        Until a name was met for the first time all are released by count: an engine may
+        call them by names that are not ours. Of the first report ever seen all are new: if
+        they were not sent by us, then what we sent since the router started is released a
+        report too early.
         """
         account = self._accounts.setdefault(replica, _Account())
         if account.epoch not in (None, epoch):
@@ -152,12 +198,19 @@ class Ledger:
         account.epoch = epoch
         newly_accepted = accepted_total - account.accepted_total
         account.accepted_total = max(account.accepted_total, accepted_total)
-        for _ in range(min(newly_accepted, len(account.reservations))):
+        named = [account.by_key[k] for k in set(accepted_keys) if k in account.by_key]
+        for entry in named:
+            self._release(entry)
+        self._are_named = self._are_named or bool(named)
+        known = len(accepted_keys) if self._are_named else 0
+        unnamed = newly_accepted - known
+        for _ in range(min(unnamed, len(account.reservations))):
             self._release(next(iter(account.reservations.values())))
 
     def drop(self, replica: Replica) -> None:
         """`replica` is gone, and with it all that it was sent."""
         account = self._accounts.pop(replica, None)
+        self._changed.add(replica)
         if account is not None:
             for request_id in account.reservations:
                 del self._reservations[request_id]
@@ -167,10 +220,6 @@ class Ledger:
         for replica in [r for r in self._accounts if r not in replicas]:
             self.drop(replica)
 
-    def _add(self, entry: _Reservation) -> None:
-        self._reservations[entry.request_id] = entry
-        self._open(entry)
-
     def _release(self, entry: _Reservation) -> None:
         del self._reservations[entry.request_id]
         self._close(entry)
@@ -178,12 +227,20 @@ class Ledger:
     def _open(self, entry: _Reservation) -> None:
         account = self._accounts.setdefault(entry.replica, _Account())
         account.reservations[entry.request_id] = entry
+        if entry.request_key is not None:
+            account.by_key[entry.request_key] = entry
         account.demand_tokens += entry.demand_tokens
+        account.prefill_tokens += entry.prefill_tokens
+        self._changed.add(entry.replica)
 
     def _close(self, entry: _Reservation) -> None:
         account = self._accounts[entry.replica]
         del account.reservations[entry.request_id]
+        if entry.request_key is not None and account.by_key.get(entry.request_key) is entry:
+            del account.by_key[entry.request_key]
         account.demand_tokens -= entry.demand_tokens
+        account.prefill_tokens -= entry.prefill_tokens
+        self._changed.add(entry.replica)
 
     def _expect_completed(self, replica: Replica, request_id: str) -> None:
         key = (replica, request_id)

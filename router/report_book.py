@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 
 from telemetry.report import EngineReport
 from telemetry.routing_stats import from_routing_stats
 
+# An engine start is an epoch. The last few are enough to know a straggler by.
+MAX_KNOWN_EPOCHS = 8
+# Within this, a router is still meeting the replicas that were there before it.
+NEW_ROUTER_S = 10.0
 
-@dataclass(frozen=True, slots=True)
-class _LastChange:
-    version: tuple[str, int]
-    at_s: float
+
+@dataclass(slots=True)
+class Known:
+    """What a replica said last.
+
+    Attributes:
+        report: Its newest report.
+        changed_at_s: When that came, on the router's clock.
+        started_at_s: When its engine was first heard of after the router knew the fleet;
+            minus infinity for one that has been there from the beginning.
+        was_heard: Whether it came from the replica itself and not from Serve.
+        earlier_epochs: Starts of its engine that are over.
+    """
+
+    report: EngineReport
+    changed_at_s: float
+    started_at_s: float
+    was_heard: bool
+    earlier_epochs: tuple[str, ...] = ()
 
 
 class ReportBook:
-    """Reads reports out of routing stats, which carry no time that this host could trust.
+    """Keeps the newest of what replicas broadcast and of what Serve's routing stats carry.
+
+    Neither carries a time that this host could trust.
 
     Invariants:
+        The newest (epoch, seq) counts, whichever way it came, and an epoch that is over
+            never comes back.
         The age of a report is the time since its (epoch, seq) last changed here, however
             often Serve repeats it and even if garbage came in between.
         Bounded: one entry for each replica retained.
@@ -26,19 +50,66 @@ class ReportBook:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
-        self._changes: dict[Hashable, _LastChange] = {}
+        self._opened_at_s = now_s()
+        self._known: dict[Hashable, Known] = {}
+        self._silent: set[Hashable] = set()
 
-    def read(self, replica: Hashable, stats: object) -> tuple[EngineReport | None, float]:
-        """The report in `stats` and its age in seconds; (None, 0) without one."""
+    def hear(self, replica: Hashable, report: EngineReport, is_heard: bool = True) -> bool:
+        """Take note of a report; whether it says anything new."""
+        known = self._known.get(replica)
+        if known is not None and not _is_newer(report, known):
+            return False
+        now_s = self._now_s()
+        if known is None:
+            self._known[replica] = Known(report, now_s, self._joined_at_s(now_s), is_heard)
+            return True
+        if known.report.epoch != report.epoch:
+            over = (*known.earlier_epochs, known.report.epoch)
+            known.earlier_epochs = over[-MAX_KNOWN_EPOCHS:]
+            known.started_at_s = now_s
+        known.report, known.changed_at_s, known.was_heard = report, now_s, is_heard
+        return True
+
+    def read(self, replica: Hashable, stats: object) -> bool:
+        """Take note of the report in routing stats; whether there is any news in them.
+
+        Stats without a report say that there is none, unless the replica says otherwise.
+        """
         report = from_routing_stats(stats)
+        was_silent = replica in self._silent
         if report is None:
-            return None, 0.0
-        version, now_s = (report.epoch, report.seq), self._now_s()
-        change = self._changes.get(replica)
-        if change is None or change.version != version:
-            change = self._changes[replica] = _LastChange(version, now_s)
-        return report, now_s - change.at_s
+            self._silent.add(replica)
+            return not was_silent
+        self._silent.discard(replica)
+        return self.hear(replica, report, is_heard=False) or was_silent
+
+    def last(self, replica: Hashable) -> Known | None:
+        """What `replica` said last, if it is still saying anything."""
+        known = self._known.get(replica)
+        if known is None or (replica in self._silent and not known.was_heard):
+            return None
+        return known
+
+    def age_s(self, replica: Hashable) -> float:
+        """Seconds since `replica` last said something new; 0 if it never did."""
+        known = self._known.get(replica)
+        return 0.0 if known is None else self._now_s() - known.changed_at_s
 
     def retain(self, replicas: Collection[Hashable]) -> None:
         """Forget every replica that is not one of `replicas`."""
-        self._changes = {r: c for r, c in self._changes.items() if r in replicas}
+        self._known = {r: k for r, k in self._known.items() if r in replicas}
+        self._silent.intersection_update(replicas)
+
+    def _joined_at_s(self, now_s: float) -> float:
+        """When a replica that is new to this router started, as far as that matters.
+
+        Those that are there when the router is new have all just been met by it, and none
+        is newer than the others.
+        """
+        return now_s if now_s - self._opened_at_s > NEW_ROUTER_S else -math.inf
+
+
+def _is_newer(report: EngineReport, known: Known) -> bool:
+    if report.epoch == known.report.epoch:
+        return report.seq > known.report.seq
+    return report.epoch not in known.earlier_epochs

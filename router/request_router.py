@@ -11,10 +11,12 @@ import asyncio
 import logging
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ray.serve.exceptions import BackPressureError
 from ray.serve.request_router import (
     PendingRequest,
     ReplicaID,
@@ -23,15 +25,25 @@ from ray.serve.request_router import (
 )
 from ray.util import metrics
 
-from router.chooser import Chooser, Stream
+from router.chooser import Chooser, Hold, Ranks, Shed, Stream
 from router.settings import RouterSettings
+from telemetry.broadcast import ReportListener
+from telemetry.report import request_key
+from telemetry.routing_stats import endpoint_of
 
 # Ray's name for it; lines logged there reach Serve's log files.
 SERVE_LOGGER = "ray.serve"
+# A decision should not pay for its own metrics.
+METRICS_PERIOD_S = 1.0
+TOO_MANY_REQUESTS = 429
+
+
+class RefusedError(RuntimeError):
+    """A stream was refused in direct streaming; Serve LLM answers 503 to this type."""
 
 
 class QoERequestRouter(RequestRouter):
-    """Sends each stream to the replica with the least demand for its KV memory.
+    """Sends each stream to the replica where it costs all readers least.
 
     On both paths of Serve LLM: through a handle, where Serve probes, retries and calls
     back, and in direct streaming, where HAProxy only asks for the first choice.
@@ -44,8 +56,9 @@ class QoERequestRouter(RequestRouter):
     only for attempts that were accepted, and nothing at all for a cancelled one.
 
     Invariants:
-        Fails open: `choose_replicas` never raises (Serve would hang the request) and
-            returns a replica whenever there is one.
+        Fails open: `choose_replicas` never raises where Serve would hang the request, and
+            returns a replica whenever there is one, unless the stream asked to be refused
+            rather than served badly.
         Backs off: with all replicas full Serve sleeps between calls.
         Atomic: no await between reading the loads and reserving.
         Hands off: Serve's list of candidates is its own cache and stays as it is.
@@ -63,15 +76,10 @@ class QoERequestRouter(RequestRouter):
         super().__init__(*args, get_curr_time_s=get_curr_time_s, **kwargs)
         self._clock_s = get_curr_time_s or time.monotonic
         self._followed: weakref.WeakSet[asyncio.Future[RunningReplica]] = weakref.WeakSet()
-        self._fallback_counter = metrics.Counter(
-            "andes_router_fallbacks",
-            description="Streams placed without scores, for want of fresh reports.",
-            tag_keys=("application", "deployment"),
-        ).set_default_tags(
-            {
-                "application": self._deployment_id.app_name,
-                "deployment": self._deployment_id.name,
-            }
+        self._held = 0
+        self._listener: ReportListener | None = None
+        self._metrics = _Metrics(
+            application=self._deployment_id.app_name, deployment=self._deployment_id.name
         )
         self.initialize_state()
 
@@ -84,7 +92,6 @@ class QoERequestRouter(RequestRouter):
         self.chooser = Chooser(
             RouterSettings.from_kwargs(kwargs),
             now_s=self._clock_s,
-            on_fallback=self._fallback_counter.inc,
             log=logging.getLogger(SERVE_LOGGER),
         )
 
@@ -93,45 +100,116 @@ class QoERequestRouter(RequestRouter):
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """One round of choice: strict singleton ranks, or `Chooser.fall_back`'s."""
+        """One round of choice: strict singleton ranks, or those of `Chooser.fall_back`.
+
+        Raises:
+            RefusedError: The stream is shed in direct streaming, where nobody waits for
+                its future.
+        """
         if not candidate_replicas:
             return []
-        try:
-            ranks = self._choose(candidate_replicas, pending_request)
-        except Exception as error:
-            ranks = self.chooser.fall_back(
-                len(candidate_replicas), f"scoring failed ({error!r})", error
-            )
-        return [[candidate_replicas[i] for i in rank] for rank in ranks]
+        chosen = self._choose(candidate_replicas, pending_request)
+        if isinstance(chosen, Hold):
+            await self._hold(chosen)
+            # Serve's broadcasts may have changed the replicas, but not the list.
+            chosen = self._choose(candidate_replicas, pending_request, may_hold=False)
+        if isinstance(chosen, Shed):
+            self._refuse(chosen, pending_request)
+            # Serve looks whether the request is settled when it is given a replica, and
+            # would ask for one for ever.
+            chosen = [[0]]
+        assert not isinstance(chosen, Hold)
+        return [[candidate_replicas[i] for i in rank] for rank in chosen]
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         """Serve's callback for every attempt that was sent, rejected ones included."""
-        self.chooser.ledger.completed(replica_id, internal_request_id)
+        self.chooser.completed(replica_id, internal_request_id)
 
     def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
         """Serve's callback for a replica whose actor is gone."""
         super().on_replica_actor_died(replica_id)
-        self.chooser.ledger.drop(replica_id)
+        self.chooser.died(replica_id)
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         """Serve's callback for every broadcast: also once a second for new stats alone."""
         super().update_replicas(replicas)
         self.chooser.retain(self._replica_id_set)
+        # Telemetry is never a reason for Serve to lose a broadcast.
+        try:
+            self._listen_to(_endpoints(replicas))
+        except Exception:
+            logging.getLogger(SERVE_LOGGER).exception("Replicas are not listened to.")
+
+    def _listen_to(self, endpoints: dict[ReplicaID, str]) -> None:
+        if self._listener is None:
+            if not endpoints:
+                return
+            self._listener = ReportListener()
+            # ZMQ waits for ever for a socket that is collected before it is closed.
+            weakref.finalize(self, self._listener.close)
+        self._listener.listen_to(endpoints)
 
     def _choose(
-        self, replicas: list[RunningReplica], pending_request: PendingRequest | None
-    ) -> list[list[int]]:
-        stream = None if pending_request is None else self._stream(pending_request)
-        candidates = [(r.replica_id, r.routing_stats) for r in replicas]
-        return self.chooser.choose(candidates, stream)
+        self,
+        replicas: list[RunningReplica],
+        pending_request: PendingRequest | None,
+        *,
+        may_hold: bool = True,
+    ) -> Ranks | Hold | Shed:
+        """As the chooser does; it does not raise, since Serve would hang the request."""
+        try:
+            if self._listener is not None:
+                for replica_id, report in self._listener.poll():
+                    self.chooser.hear(replica_id, report)
+            stream = None if pending_request is None else self._stream(pending_request)
+            candidates = [(r.replica_id, r.routing_stats) for r in replicas]
+            can_wait = may_hold and self._held < max(1, len(replicas) // 2)
+            chosen = self.chooser.choose_or_refuse(candidates, stream, may_hold=can_wait)
+            self._metrics.record(self.chooser, self._clock_s())
+        except Exception as error:
+            return self.chooser.fall_back(
+                len(replicas), f"scoring failed ({error!r})", error
+            )
+        return chosen
+
+    async def _hold(self, hold: Hold) -> None:
+        """Let a stream wait for news of the replicas.
+
+        On the handle path it occupies one of Serve's routing tasks, which are two for each
+        replica: few may, or others would wait for them.
+        """
+        self._held += 1
+        try:
+            await asyncio.sleep(hold.wait_s)
+        finally:
+            self._held -= 1
+
+    def _refuse(self, shed: Shed, pending_request: PendingRequest | None) -> None:
+        if pending_request is None:
+            return
+        error = BackPressureError(
+            self.num_pending_requests, 0, TOO_MANY_REQUESTS, shed.retry_after_s
+        )
+        request_id = pending_request.metadata.internal_request_id
+        if self._pending_requests_by_id.get(request_id) is not pending_request:
+            # Direct streaming asks this coroutine itself, and again for as long as it has
+            # no answer.
+            raise RefusedError(f"{error} Retry after {shed.retry_after_s:g} s.")
+        if not pending_request.future.done():
+            pending_request.future.set_exception(error)
+        self._remove_pending_request_from_indices(pending_request)
 
     def _stream(self, pending_request: PendingRequest) -> Stream:
         pending_request.routing_context.should_backoff = True
         self._follow(pending_request)
+        metadata = pending_request.metadata
         return Stream(
-            pending_request.metadata.internal_request_id,
+            metadata.internal_request_id,
             pending_request.future,
             pending_request.args[0] if pending_request.args else None,
+            # The id that a replica knows it by on both paths.
+            request_key=request_key(metadata.request_id),
+            session_id=metadata.session_id,
         )
 
     def _follow(self, pending_request: PendingRequest) -> None:
@@ -144,6 +222,71 @@ class QoERequestRouter(RequestRouter):
     def _on_settled(self, request_id: str, future: asyncio.Future[RunningReplica]) -> None:
         """Serve settled an attempt: sent somewhere, refused, or cancelled while queued."""
         if future.cancelled() or future.exception() is not None:
-            self.chooser.ledger.cancel(request_id, future)
+            self.chooser.cancelled(request_id, future)
         else:
-            self.chooser.ledger.move(request_id, future.result().replica_id, future)
+            self.chooser.sent(request_id, future.result().replica_id, future)
+
+
+class _Metrics:
+    """What Prometheus gets to know of the decisions, at most once a period."""
+
+    def __init__(self, **tags: str) -> None:
+        self._next_at_s = float("-inf")
+        self._told: Counter[str] = Counter()
+        self._decisions = _tagged(
+            metrics.Counter,
+            "andes_router_decisions",
+            "Streams by how they were placed, or refused.",
+            tags,
+            "outcome",
+        )
+        self._fallbacks = _tagged(
+            metrics.Counter,
+            "andes_router_fallbacks",
+            "Streams placed without scores, for want of fresh reports.",
+            tags,
+        )
+        self._report_age_s = _tagged(
+            metrics.Gauge,
+            "andes_router_oldest_report_s",
+            "Age of the oldest report that decisions go by.",
+            tags,
+        )
+        self._ledger_streams = _tagged(
+            metrics.Gauge,
+            "andes_router_ledger_streams",
+            "Streams sent that no report shows yet.",
+            tags,
+        )
+        self._ledger_age_s = _tagged(
+            metrics.Gauge,
+            "andes_router_ledger_oldest_s",
+            "How long the oldest of them has been on its way.",
+            tags,
+        )
+
+    def record(self, chooser: Chooser, now_s: float) -> None:
+        if now_s < self._next_at_s:
+            return
+        self._next_at_s = now_s + METRICS_PERIOD_S
+        news = chooser.counts - self._told
+        self._told = chooser.counts.copy()
+        for outcome, count in news.items():
+            self._decisions.inc(count, tags={"outcome": outcome})
+        if fallbacks := news["no report"] + news["error"]:
+            self._fallbacks.inc(fallbacks)
+        self._report_age_s.set(chooser.oldest_report_s)
+        self._ledger_streams.set(len(chooser.ledger))
+        self._ledger_age_s.set(chooser.ledger.oldest_age_s())
+
+
+def _tagged(
+    kind: Any, name: str, description: str, tags: dict[str, str], *more: str
+) -> Any:
+    metric = kind(name, description=description, tag_keys=(*tags, *more))
+    return metric.set_default_tags(tags)
+
+
+def _endpoints(replicas: list[RunningReplica]) -> dict[ReplicaID, str]:
+    told = {r.replica_id: endpoint_of(r.routing_stats) for r in replicas}
+    return {replica: endpoint for replica, endpoint in told.items() if endpoint}

@@ -135,12 +135,14 @@ def test_the_state_is_logged_when_it_changes_and_not_per_request(
     assert caplog.records[-1].exc_info is not None
 
 
-def test_every_fallback_is_counted_outside(clock: Any) -> None:
-    counted = []
-    chooser = Chooser(RouterSettings(), now_s=clock, on_fallback=lambda: counted.append(1))
+def test_decisions_are_counted_by_how_they_were_made(
+    chooser: Chooser, make_report: Any
+) -> None:
     chooser.choose([("a", {})], None)
-    chooser.fall_back(1, "")
-    assert len(counted) == chooser.fallbacks == 2
+    chooser.fall_back(1, "", ValueError())
+    chooser.choose([("a", to_routing_stats(make_report()))], None)
+    assert chooser.counts == {"no report": 1, "error": 1, "scored": 1}
+    assert (chooser.decisions, chooser.fallbacks) == (1, 2)
 
 
 def test_replicas_that_are_gone_are_forgotten(chooser: Chooser, make_report: Any) -> None:
@@ -148,7 +150,8 @@ def test_replicas_that_are_gone_are_forgotten(chooser: Chooser, make_report: Any
     chooser.choose([("a", stats)], stream(0))
     chooser.retain(set())
     assert len(chooser.ledger) == 0
-    assert not chooser._reports._changes
+    assert chooser.choose([("a", {})], None) == [[0]]
+    assert chooser.counts["no report"] == 1
 
 
 @pytest.mark.parametrize("num_replicas", [2, 64])

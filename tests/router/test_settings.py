@@ -26,6 +26,23 @@ def test_a_bad_number_is_refused_by_name_and_value(key: str, value: Any) -> None
     assert f"{key}={value!r}" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"policy": "best"},
+        {"routers": 0},
+        {"routers": True},
+        {"prefix_precision": 1.1},
+        {"max_hold_s": -0.1},
+        {"default_tds": 0},
+    ],
+    ids=repr,
+)
+def test_what_is_out_of_range_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"={next(iter(given.values()))!r}"):
+        RouterSettings.from_kwargs(given)
+
+
 @pytest.mark.parametrize("value", ["1", 1.5, True])
 def test_a_seed_is_an_int_or_nothing(value: Any) -> None:
     with pytest.raises(ValueError, match=f"seed={value!r}"):

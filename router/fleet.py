@@ -1,0 +1,188 @@
+"""Keeps what a decision knows of the replicas up to date, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import is_
+
+import numpy as np
+import numpy.typing as npt
+
+from qoe.harm import HarmTables
+from router.fleet_state import UNKNOWN, Columns, FleetState, columns_of, with_guesses
+from router.ledger import Ledger, Replica
+from router.report_book import Known, ReportBook
+from telemetry.report import SLACK_GRID_S, EngineReport
+
+Rows = npt.NDArray[np.bool_]
+
+
+class Fleet:
+    """Keeps the arrays up to date, and writes only the rows that changed.
+
+    Invariants:
+        A decision reads arrays: nothing in it takes a Python loop over replicas unless
+            somebody reported or was sent something since the last one.
+
+    Attributes:
+        book: The reports as they came.
+        has_finished: Whether an engine has ever reported a stream that ended.
+    """
+
+    def __init__(
+        self, *, now_s: Callable[[], float], ledger: Ledger, outstanding: Ledger | None
+    ) -> None:
+        self.book = ReportBook(now_s)
+        self.has_finished = False
+        self._ledger = ledger
+        self._outstanding = outstanding
+        self._news: set[Replica] = set()
+        self._replicas: list[Replica] = []
+        self._stats: list[object] = []
+        self._rows: dict[Replica, int] = {}
+        self._allocate(0)
+
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """The replicas of the present `sync`, in the order of its rows."""
+        return self._replicas
+
+    @property
+    def mean_output_tokens(self) -> float:
+        """Mean length of the finished streams of all replicas; 0 before the first."""
+        return self._mean_output_tokens
+
+    def row(self, replica: Replica | None) -> int | None:
+        """Where `replica` is in the present arrays; None if it is not."""
+        return self._rows.get(replica)
+
+    def faults(self, max_age_s: float) -> str:
+        """Who has no report to go by, and why."""
+        said = []
+        for replica, row in self._rows.items():
+            known = self.book.last(replica)
+            if known is None:
+                said.append(f"{replica} has no report")
+            elif self.book.age_s(replica) > max_age_s and not known.report.is_idle:
+                said.append(f"{replica} has a report {self.book.age_s(replica):.0f} s old")
+            elif self._state.reported.changed_at_s[row] == -np.inf:
+                said.append(f"{replica} has no KV memory")
+        return "; ".join(said)
+
+    def hear(self, replica: Replica, report: EngineReport) -> None:
+        """`replica` reports, on its own or through Serve."""
+        if self.book.hear(replica, report):
+            self._learn(replica)
+
+    def sync(self, candidates: Sequence[tuple[Replica, object]]) -> FleetState:
+        """The state of these replicas, with their routing stats read where they changed."""
+        replicas, stats = map(list, zip(*candidates, strict=True))
+        if replicas != self._replicas:
+            self._reorder(replicas)
+        if not all(map(is_, stats, self._stats)):
+            self._read(stats)
+        self._write_news()
+        return self._state
+
+    def _read(self, stats: list[object]) -> None:
+        for replica, old, new in zip(self._replicas, self._stats, stats, strict=True):
+            if new is not old and self.book.read(replica, new):
+                self._learn(replica)
+        self._stats = stats
+
+    def _learn(self, replica: Replica) -> None:
+        self._news.add(replica)
+        known = self.book.last(replica)
+        if known is not None:
+            report = known.report
+            self.has_finished = self.has_finished or report.finished_total > 0
+            self._ledger.observe(
+                replica, report.epoch, report.accepted_total, report.accepted_keys
+            )
+
+    def _reorder(self, replicas: list[Replica]) -> None:
+        unread = object()
+        before = dict(zip(self._replicas, self._stats, strict=True))
+        self._replicas = replicas
+        self._stats = [before.get(replica, unread) for replica in replicas]
+        self._rows = {replica: row for row, replica in enumerate(replicas)}
+        self._allocate(len(replicas))
+        self._news.update(replicas)
+        if self._outstanding is not None:
+            self._write_outstanding(replicas)
+
+    def _allocate(self, num_replicas: int) -> None:
+        self._table = np.zeros((len(Columns._fields), num_replicas))
+        self._soft_tokens = np.zeros((num_replicas, len(SLACK_GRID_S) + 1))
+        self._unseen = np.zeros((3, num_replicas))
+        self._sent = np.zeros(num_replicas)
+        self._harm = HarmTables([()] * num_replicas)
+        self._tells_harm = np.zeros(num_replicas, dtype=np.bool_)
+        self._mean_output_tokens = 0.0
+        self._assemble()
+
+    def _write_news(self) -> None:
+        sent = self._ledger.take_changed()
+        if self._outstanding is not None:
+            self._write_outstanding(self._outstanding.take_changed())
+        for replica in sent | self._news:
+            row = self._rows.get(replica)
+            if row is not None:
+                tokens, streams = self._ledger.unseen(replica)
+                prefill_tokens = self._ledger.unseen_prefill_tokens(replica)
+                self._unseen[:, row] = tokens, streams, prefill_tokens
+        for replica in self._news:
+            row = self._rows.get(replica)
+            if row is not None:
+                self._write_report(row, self.book.last(replica))
+        if self._news:
+            self._news.clear()
+            self._assemble()
+
+    def _write_outstanding(self, replicas: Sequence[Replica] | set[Replica]) -> None:
+        assert self._outstanding is not None
+        for replica in replicas:
+            row = self._rows.get(replica)
+            if row is not None:
+                self._sent[row] = self._outstanding.unseen(replica).streams
+
+    def _write_report(self, row: int, known: Known | None) -> None:
+        if known is None:
+            self._table[:, row] = UNKNOWN
+            self._tells_harm[row] = False
+            return
+        report = known.report
+        self._table[:, row] = columns_of(known)
+        block = report.block_size_tokens
+        self._soft_tokens[row, :-1] = report.kv_blocks_preemptible
+        self._soft_tokens[row] *= block
+        self._harm.replace(row, report.harm)
+        self._tells_harm[row] = bool(report.harm) or report.is_idle
+
+    def _assemble(self) -> None:
+        reported = Columns(*self._table)
+        means = reported.mean_output_tokens
+        if finishing := np.count_nonzero(means):
+            self._mean_output_tokens = float(means.sum() / finishing)
+        usable = _unless_even(reported.accepting > 0.0)
+        told_at_s = reported.changed_at_s
+        told_at_s = told_at_s if usable is None else told_at_s[usable]
+        self._state = FleetState(
+            reported=with_guesses(reported),
+            soft_tokens=self._soft_tokens,
+            unseen_tokens=self._unseen[0],
+            unseen_streams=self._unseen[1],
+            unseen_prefill_tokens=self._unseen[2],
+            outstanding=self._sent,
+            rows=np.arange(self._sent.size),
+            harm=self._harm,
+            tells_harm=_unless_even(self._tells_harm),
+            usable=usable,
+            oldest_report_at_s=float(told_at_s.min(initial=np.inf)),
+            newest_start_at_s=float(reported.started_at_s.max(initial=-np.inf)),
+        )
+
+
+def _unless_even(rows: Rows) -> Rows | None:
+    """The same; None if it makes no difference between rows."""
+    return rows if 0 < np.count_nonzero(rows) < rows.size else None

@@ -1,0 +1,162 @@
+"""What a decision knows of all replicas, as numpy arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from qoe.forecast import Floats
+from qoe.harm import HarmTables
+from router.demand import DEFAULT_OUTPUT_TOKENS
+from router.report_book import Known
+
+T = TypeVar("T")
+
+# What an engine is taken for before any engine has told how fast it is.
+DEFAULT_STEP_S = 0.02
+DEFAULT_PREFILL_S = 1e-4
+# The learned times of an engine that made fewer tokens than this are first guesses.
+LEARNED_TOKENS = 200
+# Streams that an engine must have finished to be no newcomer any more.
+SLOW_START_STREAMS = 20
+
+
+class Columns(NamedTuple, Generic[T]):
+    """One number for each replica, or one array of shape (n,) for all.
+
+    Attributes:
+        changed_at_s: When its report came: never for none, in infinity for an idle one's.
+        started_at_s: When its engine started, if that was seen; else minus infinity.
+        accepting: 0 while it drains.
+        is_learned: 1 where the four times below are measured, 0 where they are guesses.
+        base_s: Seconds of a step,
+        per_stream_s: more for each stream in it,
+        prefill_s: and for each prompt token.
+        residence_s: How long a stream stays, on average.
+        capacity_tokens: What its KV memory holds.
+        demand_tokens: Context of all its live streams.
+        free_tokens: KV memory that nobody holds.
+        streams: Live streams.
+        queued_tokens: Prompts and lost contexts that it has to compute.
+        mean_output_tokens: Mean length of its finished streams; 0 before the first.
+    """
+
+    changed_at_s: T
+    started_at_s: T
+    accepting: T
+    is_learned: T
+    base_s: T
+    per_stream_s: T
+    prefill_s: T
+    residence_s: T
+    capacity_tokens: T
+    demand_tokens: T
+    free_tokens: T
+    streams: T
+    queued_tokens: T
+    mean_output_tokens: T
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """n replicas at the moment of a decision. Arrays are of shape (n,).
+
+    Attributes:
+        reported: What they report.
+        soft_tokens: KV memory of streams whose reader could wait as long as each of
+            `SLACK_GRID_S`; and none for longer, shape (n, 5).
+        unseen_tokens: Demand of what they were sent and do not report yet.
+        unseen_streams: How many streams that is.
+        unseen_prefill_tokens: And their prompts.
+        outstanding: Streams sent to them by this router and not completed.
+        rows: 0 to n − 1.
+        harm: What a placement would cost the streams they have.
+        tells_harm: Whose table that is, Serve's routing stats carrying none; None where
+            all tell, or nobody does.
+        usable: Who accepts streams; None where all do, or nobody does.
+        oldest_report_at_s: When the oldest report of those came.
+        newest_start_at_s: When the last engine started.
+        counted_by_engines: Whether `outstanding` is what the engines report instead.
+    """
+
+    reported: Columns[Floats]
+    soft_tokens: Floats
+    unseen_tokens: Floats
+    unseen_streams: Floats
+    unseen_prefill_tokens: Floats
+    outstanding: Floats
+    rows: npt.NDArray[np.intp]
+    harm: HarmTables
+    tells_harm: npt.NDArray[np.bool_] | None
+    usable: npt.NDArray[np.bool_] | None
+    oldest_report_at_s: float
+    newest_start_at_s: float
+    counted_by_engines: bool = False
+
+    def shared(self, share: Floats) -> FleetState:
+        """The same with only this share of each replica's memory and speed to be had."""
+        told = self.reported
+        reported = told._replace(
+            base_s=told.base_s / share,
+            per_stream_s=told.per_stream_s / share,
+            prefill_s=told.prefill_s / share,
+            capacity_tokens=told.capacity_tokens * share,
+            free_tokens=told.free_tokens * share,
+        )
+        return replace(self, reported=reported, outstanding=self.outstanding / share)
+
+
+UNKNOWN = Columns(
+    -math.inf, -math.inf, 1.0, 0.0, DEFAULT_STEP_S, 0.0, DEFAULT_PREFILL_S,
+    1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+)  # fmt: skip
+
+
+def columns_of(known: Known) -> Columns[float]:
+    """What `known` says; `UNKNOWN` if that is an engine which can serve nobody."""
+    report = known.report
+    capacity = report.kv_blocks_total * report.block_size_tokens
+    if capacity <= 0:
+        # An engine without KV memory serves nobody: its report is as good as none.
+        return UNKNOWN._replace(accepting=float(report.accepting))
+    step_s = report.step_time_s or DEFAULT_STEP_S
+    free = (report.kv_blocks_total - report.kv_blocks_used) * report.block_size_tokens
+    is_new = report.finished_total < SLOW_START_STREAMS
+    return Columns(
+        changed_at_s=math.inf if report.is_idle else known.changed_at_s,
+        started_at_s=known.started_at_s if is_new else -math.inf,
+        accepting=float(report.accepting),
+        is_learned=float(report.step_base_s > 0 and report.tokens_total >= LEARNED_TOKENS),
+        base_s=report.step_base_s or step_s,
+        per_stream_s=report.step_per_stream_s,
+        prefill_s=report.prefill_s_per_token or DEFAULT_PREFILL_S,
+        residence_s=(report.mean_output_tokens or DEFAULT_OUTPUT_TOKENS) * step_s,
+        capacity_tokens=capacity,
+        demand_tokens=report.demand_tokens,
+        free_tokens=free,
+        streams=report.running + report.waiting,
+        queued_tokens=report.prefill_backlog_tokens + report.resume_debt_tokens,
+        mean_output_tokens=report.mean_output_tokens,
+    )
+
+
+def with_guesses(reported: Columns[Floats]) -> Columns[Floats]:
+    """The slowest of the engines that know their times stand in for one that does not."""
+    is_learned = reported.is_learned > 0.0
+    if is_learned.all() or not is_learned.any():
+        return reported
+    return reported._replace(
+        base_s=_or_worst(reported.base_s, is_learned),
+        per_stream_s=_or_worst(reported.per_stream_s, is_learned),
+        prefill_s=_or_worst(reported.prefill_s, is_learned),
+        residence_s=_or_worst(reported.residence_s, is_learned),
+    )
+
+
+def _or_worst(times_s: Floats, is_learned: npt.NDArray[np.bool_]) -> Floats:
+    worst_s = times_s[is_learned].max()
+    return np.where(is_learned, times_s, worst_s)

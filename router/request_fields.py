@@ -1,0 +1,29 @@
+"""What a request says about its reader, read by the router off whatever form it came in.
+
+Bad values are refused by the replica's server, with a message. Here they count as not said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+XARGS_FIELD = "vllm_xargs"
+
+
+def body_field(body: object, name: str) -> object:
+    """The field of a mapping or an object with attributes; None where there is none."""
+    # Not getattr: on a pydantic request that warns of each field that is deprecated.
+    fields = body if isinstance(body, Mapping) else getattr(body, "__dict__", {})
+    return fields.get(name)
+
+
+def reader_fields(body: object) -> Mapping[str, object]:
+    """The request's `vllm_xargs`; empty if there are none to be read."""
+    # A body is whatever a client sent.
+    try:
+        xargs = body_field(body, XARGS_FIELD)
+    except Exception:
+        return {}
+    if not isinstance(xargs, Mapping):
+        return {}
+    return xargs if all(isinstance(key, str) for key in xargs) else {}
