@@ -19,9 +19,11 @@ from bench.arguments import BenchArguments, refuse_synthetic_options
 from bench.errors import INTERRUPTED, UserError
 from bench.fidelity.arguments import DEFAULT_LOAD, fidelity_arguments
 from bench.fidelity.arguments import SYNTHETIC_ONLY as FIDELITY_SYNTHETIC_ONLY
+from bench.fleet.arguments import ONE_REPLICA
 from bench.grid.arguments import grid_arguments
 from bench.interrupt import sigterm_as_ctrl_c
 from bench.options import fidelity as faithful
+from bench.options import fleet as fleeted
 from bench.options import grid as gridded
 from bench.options import live, load, measure
 from bench.options import replay as replayed
@@ -130,6 +132,16 @@ def replay(  # noqa: PLR0913 - typer reads the options off the signature
     resume: replayed.Resume = _REPLAY.resume,
     scheduler: replayed.Scheduler = None,
     settings: replayed.Settings = None,
+    replicas: fleeted.Replicas = None,
+    router: fleeted.Router = None,
+    router_count: fleeted.RouterCount = ONE_REPLICA.router_count,
+    report_period_s: fleeted.ReportPeriodS = ONE_REPLICA.report_period_s,
+    report_delay_s: fleeted.ReportDelayS = ONE_REPLICA.report_delay_s,
+    report_loss: fleeted.ReportLoss = ONE_REPLICA.report_loss,
+    replica_speeds: fleeted.ReplicaSpeeds = None,
+    at: fleeted.At = None,
+    resume_elsewhere: fleeted.ResumeElsewhere = False,
+    direct_streaming: fleeted.DirectStreaming = False,
     seed: replayed.Seed = _REPLAY.seed,
     json: replayed.Json = _REPLAY.json,
     plot: replayed.Plot = _REPLAY.plot,
@@ -141,6 +153,9 @@ def replay(  # noqa: PLR0913 - typer reads the options off the signature
     [bold]andes replay --synthetic --rate 8 --kv-tokens 60000[/bold]
 
     [bold]andes replay --trace azure_conv.csv --rate 30 --plot replay.png[/bold]
+
+    [bold]andes replay --synthetic --rate 40 --replicas 4 --router pow2 --router qoe
+    --at '30 kill 2'[/bold]
     """
     from bench.replay.command import run_replay  # noqa: PLC0415
 

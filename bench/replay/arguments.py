@@ -10,8 +10,10 @@ import msgspec
 
 from bench.arguments import require_one_load
 from bench.errors import UserError, shown
+from bench.fleet.arguments import Fleet, take_fleet
 from bench.load import BurstShape
 from bench.replay.profiles import DEFAULT_PROFILE
+from router.settings import PolicyName
 
 TTFT_BY_INPUT = "input/5000"
 DEFAULT_SCHEDULERS = ("fcfs", "andes")
@@ -65,9 +67,16 @@ class Cell(Scenario, frozen=True, kw_only=True):
 
 
 class ReplayArguments(Scenario, frozen=True, kw_only=True):
-    """A scenario under several schedulers, and where to write what came of it."""
+    """A scenario under several schedulers, and where to write what came of it.
+
+    Attributes:
+        fleet: The replicas behind each router; None is one engine and no router.
+        router: Routing policies, each with every scheduler.
+    """
 
     scheduler: tuple[str, ...] = DEFAULT_SCHEDULERS
+    fleet: Fleet | None = None
+    router: tuple[PolicyName, ...] = ()
     json: Path | None = None
     plot: Path | None = None
 
@@ -81,13 +90,18 @@ def replay_arguments(given: Mapping[str, Any]) -> ReplayArguments:
     """The options as the command line has them, by name.
 
     Raises:
-        UserError: There is not exactly one load, or a `--set` is not KEY=VALUE.
+        UserError: There is not exactly one load, a `--set` is not KEY=VALUE, or the options
+            of a fleet do not fit each other.
     """
+    options = dict(given)
+    fleet, routers = take_fleet(options)
     return ReplayArguments(
         **{
-            **given,
-            "scheduler": tuple(given["scheduler"] or DEFAULT_SCHEDULERS),
-            "settings": _overrides(given["settings"] or ()),
+            **options,
+            "fleet": fleet,
+            "router": routers,
+            "scheduler": tuple(options["scheduler"] or DEFAULT_SCHEDULERS),
+            "settings": _overrides(options["settings"] or ()),
         }
     )
 

@@ -17,7 +17,7 @@ from bench.errors import INTERRUPTED, UserError
 from bench.replay.arguments import Cell, ReplayArguments
 from bench.replay.profiles import latency_profile
 from bench.replay.report import caveats, render_runs
-from bench.replay.results import OnProgress, ReplayResult, Run
+from bench.replay.results import OnProgress, ReplayResult, Run, label
 from bench.replay.schedulers import settings_of
 from bench.replay.workload import burst_shape, plan_workload
 from bench.results import environment
@@ -36,11 +36,12 @@ def run_replay(arguments: ReplayArguments) -> int:
     cells = [arguments.cell(name) for name in dict.fromkeys(arguments.scheduler)]
     _check(cells)
     try:
-        runs = _replay_all(cells, notes)
+        runs = _replay_all(arguments, cells, notes)
     except KeyboardInterrupt:
         raise UserError("stopped: nothing is written.", exit_code=INTERRUPTED) from None
-    Console().print(render_runs(runs))
-    for caveat in caveats(runs):
+    for table in render_runs(runs):
+        Console().print(table)
+    for caveat in caveats(runs, arguments.fleet):
         notes.print(f"[yellow]![/yellow] {escape(caveat)}", soft_wrap=True)
     if arguments.json is not None:
         result = ReplayResult(
@@ -54,7 +55,7 @@ def run_replay(arguments: ReplayArguments) -> int:
         from bench.replay.plot import plot_replays  # noqa: PLC0415 - matplotlib is slow
 
         bursts = burst_shape(arguments) if arguments.synthetic else None
-        plot_replays({run.scheduler: run.scores for run in runs}, arguments.plot, bursts)
+        plot_replays({run.label: run.scores for run in runs}, arguments.plot, bursts)
         notes.print(f"wrote {escape(str(arguments.plot))}")
     return 0
 
@@ -66,20 +67,29 @@ def _check(cells: Sequence[Cell]) -> None:
         settings_of(cell, latency_profile(cell.profile))
 
 
-def _replay_all(cells: Sequence[Cell], notes: Console) -> list[Run]:
+def _replay_all(
+    arguments: ReplayArguments, cells: Sequence[Cell], notes: Console
+) -> list[Run]:
     # vLLM reads it when it is imported, and tells of every engine it configures.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     with notes.status("loading vLLM"):
-        from bench.replay.run import replay  # noqa: PLC0415 - vLLM takes seconds
+        from bench.fleet.run import replay_fleet  # noqa: PLC0415 - vLLM takes seconds
+        from bench.replay.run import replay  # noqa: PLC0415
+    fleet = arguments.fleet
     runs = []
     for cell in cells:
-        with _progress_bar(cell.scheduler, notes) as on_progress:
-            runs.append(replay(cell, on_progress))
+        for router in dict.fromkeys(arguments.router) if fleet else [None]:
+            with _progress_bar(label(cell.scheduler, router), notes) as on_progress:
+                runs.append(
+                    replay_fleet(cell, fleet, router, on_progress)
+                    if fleet and router
+                    else replay(cell, on_progress)
+                )
     return runs
 
 
 @contextmanager
-def _progress_bar(scheduler: str, notes: Console) -> Iterator[OnProgress | None]:
+def _progress_bar(name: str, notes: Console) -> Iterator[OnProgress | None]:
     """None where the console is no terminal: a log wants no thousand copies of a line."""
     if not notes.is_terminal:
         yield None
@@ -92,7 +102,7 @@ def _progress_bar(scheduler: str, notes: Console) -> Iterator[OnProgress | None]
         Elapsed(),
     )
     with Progress(*columns, console=notes, transient=True) as display:
-        task = display.add_task(scheduler, total=None)
+        task = display.add_task(name, total=None)
         yield lambda ended, total: display.update(task, completed=ended, total=total)
 
 
@@ -101,4 +111,6 @@ def _without_folders(arguments: ReplayArguments) -> dict[str, object]:
     named: dict[str, object] = msgspec.to_builtins(
         arguments, enc_hook=lambda path: Path(path).name
     )
+    if arguments.fleet is None:
+        del named["fleet"], named["router"]
     return named

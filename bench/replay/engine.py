@@ -147,12 +147,14 @@ class VirtualEngine:
         return output
 
     def run(self, streams: Iterable[PlannedStream]) -> None:
-        """Submit a load at its times and step until every stream is done.
+        """Submit a load by its times, then in its order, and step until every one is done.
 
         Raises:
             RuntimeError: The scheduler holds streams and serves none of them.
         """
-        todo = sorted(enumerate(streams), key=lambda item: item[1].arrival_s, reverse=True)
+        todo = sorted(
+            enumerate(streams), key=lambda item: (item[1].arrival_s, item[0]), reverse=True
+        )
         idle_steps = 0
         while todo or self.scheduler.has_unfinished_requests():
             if not self.scheduler.has_unfinished_requests():

@@ -1,4 +1,4 @@
-"""How replays are told to a person: one column a scheduler, and what to beware of."""
+"""How replays are told to a person: one column a run, and what to beware of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from bench.fleet.arguments import Fleet
+from bench.fleet.report import fleet_caveats, fleet_tables
 from bench.replay.results import Run, RunSummary
 from bench.report import QUALITY_BLOCKS, Block, metric_table
 
@@ -31,15 +33,16 @@ _BLOCKS: tuple[Block[RunSummary], ...] = (
 )
 
 
-def render_runs(runs: Sequence[Run]) -> Table:
-    """What each scheduler made of the load: the good and the bad side by side."""
-    return metric_table(_BLOCKS, [(run.scheduler, run.summary) for run in runs])
+def render_runs(runs: Sequence[Run]) -> list[Table]:
+    """What each run made of the load: the good and the bad side by side."""
+    table = metric_table(_BLOCKS, [(run.label, run.summary) for run in runs])
+    return [table, *fleet_tables(runs)]
 
 
-def caveats(runs: Sequence[Run]) -> list[str]:
+def caveats(runs: Sequence[Run], fleet: Fleet | None = None) -> list[str]:
     """What a person must know before believing the table, one sentence each."""
     said = [
-        f"{run.scheduler} failed in {run.plan_failures:,} steps, which were plain vLLM."
+        f"{run.label} failed in {run.plan_failures:,} steps, which were plain vLLM."
         for run in runs
         if run.plan_failures
     ]
@@ -49,7 +52,7 @@ def caveats(runs: Sequence[Run]) -> list[str]:
             f"{refused:,} requests are larger than the engine: refused, and counted with "
             "QoE 0 under every scheduler."
         )
-    return said
+    return [*said, *fleet_caveats(runs, fleet)]
 
 
 def _ms(value: float | None) -> str:

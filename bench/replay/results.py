@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from bench.results import Environment
-from bench.scores import Quality, Scores
+from bench.scores import Quality, Scores, percentile
 
 # Streams that have ended or were refused, and all of them.
 OnProgress = Callable[[int, int], None]
@@ -19,6 +20,14 @@ class PlanMs(msgspec.Struct, frozen=True):
 
     p50: float | None
     p99: float | None
+
+
+def plan_ms(plans_s: Iterable[Sequence[float]]) -> PlanMs:
+    """Of every plan of every engine."""
+    ms = np.concatenate([np.asarray(s, dtype=np.float64) for s in plans_s]) * 1e3
+    if not ms.size:
+        return PlanMs(None, None)
+    return PlanMs(percentile(ms, 50), percentile(ms, 99))
 
 
 class RunSummary(Quality, frozen=True, kw_only=True):
@@ -45,16 +54,28 @@ class Run:
 
     Attributes:
         plan_failures: Steps in which the scheduler failed and left the step to vLLM.
+        router: The routing policy before it; None for one engine without.
     """
 
     scheduler: str
     summary: RunSummary
     scores: Scores
     plan_failures: int
+    router: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in tables and pictures."""
+        return label(self.scheduler, self.router)
 
     def row(self) -> dict[str, object]:
         """The run as JSON has it."""
         return {"scheduler": self.scheduler, **msgspec.to_builtins(self.summary)}
+
+
+def label(scheduler: str, router: str | None) -> str:
+    """What a run is called."""
+    return scheduler if router is None else f"{router} + {scheduler}"
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):

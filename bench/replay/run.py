@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +15,11 @@ from bench.load import PlannedStream
 from bench.replay.arguments import Cell
 from bench.replay.engine import VirtualEngine
 from bench.replay.profiles import LatencyProfile, latency_profile
-from bench.replay.results import OnProgress, PlanMs, Run, RunSummary
+from bench.replay.results import OnProgress, Run, RunSummary, plan_ms
 from bench.replay.schedulers import SCHEDULERS, settings_of
 from bench.replay.virtual_config import MAX_MODEL_LEN, EngineSize
 from bench.replay.workload import is_possible, largest_together, plan_workload
-from bench.scores import Scores, percentile
+from bench.scores import Scores
 
 
 def replay(cell: Cell, on_progress: OnProgress | None = None) -> Run:
@@ -34,23 +34,23 @@ def replay(cell: Cell, on_progress: OnProgress | None = None) -> Run:
     profile = latency_profile(cell.profile)
     settings = settings_of(cell, profile)
     streams = plan_workload(cell)
-    size = _engine_size(cell, profile)
-    limit_tokens = min(_whole_blocks(size) * size.block_size_tokens, MAX_MODEL_LEN)
+    size = engine_size(cell, profile)
+    limit_tokens = largest_stream(size)
     rows = [row for row, s in enumerate(streams) if is_possible(s, limit_tokens)]
     served = [streams[row] for row in rows]
     if SCHEDULERS[cell.scheduler].has_kv_for_all:
-        size = _with_kv_for_all(size, served)
+        size = with_kv_for_all(size, served)
     scores = Scores([stream.arrival_s for stream in streams])
     book = _Book(streams, rows, scores, on_progress)
-    engine = _MeteredEngine(settings, size, cost=profile.cost, on_done=book.ended)
+    engine = MeteredEngine(settings, size, cost=profile.cost, on_done=book.ended)
     engine.run(served)
     return Run(
         cell.scheduler, _summary(engine, book), scores, engine.scheduler.plan_failures_total
     )
 
 
-class _MeteredEngine(VirtualEngine):
-    """Notes how long each plan took."""
+class MeteredEngine(VirtualEngine):
+    """Notes how long each plan took, in `plans_s`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,7 +96,8 @@ class _Book:
             self._on_progress(self._num_ended, len(self._streams))
 
 
-def _engine_size(cell: Cell, profile: LatencyProfile) -> EngineSize:
+def engine_size(cell: Cell, profile: LatencyProfile) -> EngineSize:
+    """What the engine of a cell holds."""
     transfer_s = profile.transfer_s_per_token if cell.resume == "offload" else None
     return EngineSize(
         cell.kv_tokens or profile.kv_capacity_tokens,
@@ -106,28 +107,26 @@ def _engine_size(cell: Cell, profile: LatencyProfile) -> EngineSize:
     )
 
 
-def _whole_blocks(size: EngineSize) -> int:
+def largest_stream(size: EngineSize) -> int:
+    """Tokens of the largest stream that an engine can ever finish."""
     # Block 0 is vLLM's null block.
-    return size.num_blocks - 1
+    return min((size.num_blocks - 1) * size.block_size_tokens, MAX_MODEL_LEN)
 
 
-def _with_kv_for_all(size: EngineSize, served: Sequence[PlannedStream]) -> EngineSize:
+def with_kv_for_all(size: EngineSize, served: Iterable[PlannedStream]) -> EngineSize:
     """Memory for as many streams as may run at once, however large they are."""
     needed = largest_together(served, size.max_num_seqs, size.block_size_tokens)
     return replace(size, kv_tokens=max(size.kv_tokens, needed))
 
 
-def _summary(engine: _MeteredEngine, book: _Book) -> RunSummary:
+def _summary(engine: MeteredEngine, book: _Book) -> RunSummary:
     scores = book.scores
-    plans_ms = np.array(engine.plans_s) * 1e3
     preemptions: int = engine.scheduler.streams.preemptions_total
     return RunSummary(
         **msgspec.structs.asdict(scores.quality()),
         preemptions_per_request=preemptions / len(scores),
         peak_waiting=engine.peak_waiting,
-        plan_ms=PlanMs(percentile(plans_ms, 50), percentile(plans_ms, 99))
-        if plans_ms.size
-        else PlanMs(None, None),
+        plan_ms=plan_ms([engine.plans_s]),
         refused=book.num_refused,
         makespan_s=scores.makespan_s,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.errors import UserError
 from bench.load import BurstShape, PlannedStream, cyclic_burst, plan_load
@@ -45,7 +45,7 @@ def is_possible(stream: PlannedStream, limit_tokens: int) -> bool:
 
 
 def largest_together(
-    streams: Sequence[PlannedStream], count: int, block_size_tokens: int
+    streams: Iterable[PlannedStream], count: int, block_size_tokens: int
 ) -> int:
     """KV tokens, in whole blocks, that any `count` of the streams need at most."""
     blocks = sorted(

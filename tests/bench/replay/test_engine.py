@@ -61,6 +61,11 @@ def test_a_stream_ends_at_its_length_however_much_it_was_allowed() -> None:
     assert engine.delivered_at_s["0"] == pytest.approx([0.6, 0.7, 0.8])
 
 
+def test_streams_of_one_moment_are_submitted_in_their_order() -> None:
+    load = [PlannedStream(at_s, 16, 3, READER) for at_s in (0.5, 0.5, 0.0, 0.5)]
+    assert list(deliveries("fcfs", load)) == ["2", "0", "1", "3"]
+
+
 def test_what_was_told_at_the_end_is_forgotten(busy_load) -> None:
     told: dict[str, list[float]] = {}
     kept = deliveries("andes", busy_load, on_done=told.__setitem__)

@@ -1,0 +1,226 @@
+"""Many replicas and their routers in one virtual time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum
+from functools import partial
+from itertools import count
+
+import numpy as np
+
+from bench.fleet.arguments import Fleet
+from bench.fleet.book import Book
+from bench.fleet.faults import Fault, FaultKind
+from bench.fleet.load import LoadColumns, continued
+from bench.fleet.replica import Replica
+from bench.fleet.routers import Routers
+from qoe.metrics import Floats
+from telemetry.report import EngineReport
+
+# How often Serve collects a replica's routing stats.
+STATS_PERIOD_S = 1.0
+
+
+class Clock:
+    """The fleet's time; routers read it by calling it."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class _Order(IntEnum):
+    """What goes first of several things at one moment.
+
+    As in a replay of one engine, a stream enters the step that starts when it arrives.
+    """
+
+    FAULT = 0
+    STEP_ENDS = 1
+    REPORT = 2
+    STATS = 3
+    ARRIVAL = 4
+    STEP_STARTS = 5
+
+
+class FleetRun:
+    """Plays a load through replicas and routers, event by event.
+
+    Invariants:
+        Time never goes back.
+        Every row ends once in the book.
+        A stream waits for no router, and every router knows at once who is dead.
+        The pending events are those of the replicas and of reports under way, and one
+            arrival: their number does not grow with the load.
+
+    Args:
+        options: Delay of reports, faults, and what happens to streams cut off.
+        replicas: With their engines attached.
+        routers: Reading `clock`.
+        load: Where rows get their streams from.
+        rows: Which of them arrive, in order.
+        book: Keeps what becomes of them.
+        clock: Set by the run.
+
+    Attributes:
+        demand_cvs: Imbalance of the replicas' demand, once every `STATS_PERIOD_S`.
+    """
+
+    def __init__(
+        self,
+        options: Fleet,
+        replicas: Sequence[Replica],
+        routers: Routers,
+        load: LoadColumns,
+        rows: Sequence[int],
+        book: Book,
+        clock: Clock,
+    ) -> None:
+        self.demand_cvs: list[float] = []
+        self._options = options
+        self._replicas = replicas
+        self._routers = routers
+        self._load = load
+        self._rows: Iterator[int] = iter(rows)
+        self._book = book
+        self._clock = clock
+        self._numbers = count()
+        self._events: list[tuple[float, _Order, int, Callable[[], None]]] = []
+
+    def run(self) -> None:
+        """Play until every stream has ended."""
+        for replica in self._replicas:
+            self._send_reports(replica, delay_s=0.0)
+        self._tell_stats()
+        for fault in self._options.at:
+            self._at(fault.at_s, _Order.FAULT, partial(self._fault, fault))
+        self._await_arrival()
+        while self._book.num_open:
+            self._clock.now_s, _, _, happen = heapq.heappop(self._events)
+            happen()
+
+    def _at(self, at_s: float, order: _Order, happen: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (at_s, order, next(self._numbers), happen))
+
+    # ---- streams -------------------------------------------------------------------------
+
+    def _await_arrival(self) -> None:
+        row = next(self._rows, None)
+        if row is not None:
+            arrival_s = float(self._load.arrival_s[row])
+            self._at(arrival_s, _Order.ARRIVAL, partial(self._arrive, row))
+
+    def _arrive(self, row: int) -> None:
+        self._place(row)
+        self._await_arrival()
+
+    def _place(self, row: int, came_s: Floats | None = None) -> None:
+        """Have a stream, or what is left of it, routed now."""
+        alive = self._alive()
+        if not alive:
+            self._book.lost(row)
+            return
+        stream = self._load[row]
+        if came_s is not None:
+            stream = continued(stream, came_s)
+        replica = self._routers.choose(alive, str(row), stream)
+        replica.give(str(row), stream)
+        if not replica.is_busy:
+            self._await_step(replica)
+
+    def _alive(self) -> list[Replica]:
+        return [replica for replica in self._replicas if replica.is_alive]
+
+    # ---- steps ---------------------------------------------------------------------------
+
+    def _await_step(self, replica: Replica) -> None:
+        replica.is_busy = True
+        self._at(self._clock.now_s, _Order.STEP_STARTS, partial(self._start_step, replica))
+
+    def _start_step(self, replica: Replica) -> None:
+        if replica.is_alive:
+            end_s = replica.start_step(self._clock.now_s)
+            self._at(end_s, _Order.STEP_ENDS, partial(self._finish_step, replica))
+
+    def _finish_step(self, replica: Replica) -> None:
+        if not replica.is_alive:
+            return
+        for request_id, delivered_at_s in replica.finish_step():
+            self._book.ended(int(request_id), replica.number, delivered_at_s)
+            self._routers.ended(replica.number, request_id)
+        self._send_reports(replica)
+        replica.is_busy = False
+        if replica.has_work:
+            self._await_step(replica)
+
+    # ---- reports -------------------------------------------------------------------------
+
+    def _send_reports(self, replica: Replica, delay_s: float | None = None) -> None:
+        after_s = self._options.report_delay_s if delay_s is None else delay_s
+        for report in replica.take_reports():
+            if replica.is_heard:
+                hear = partial(self._hear, replica, report)
+                self._at(self._clock.now_s + after_s, _Order.REPORT, hear)
+
+    def _hear(self, replica: Replica, report: EngineReport) -> None:
+        if replica.is_alive:
+            self._routers.hear(replica.number, report)
+
+    def _tell_stats(self) -> None:
+        """Serve collects routing stats; and the imbalance of this moment is noted."""
+        alive = self._alive()
+        for replica in alive:
+            if replica.is_heard:
+                self._routers.hear_slowly(replica.number, replica.last_report)
+        self.demand_cvs.append(variation([replica.demand_tokens for replica in alive]))
+        self._at(self._clock.now_s + STATS_PERIOD_S, _Order.STATS, self._tell_stats)
+
+    # ---- faults --------------------------------------------------------------------------
+
+    def _fault(self, fault: Fault) -> None:
+        replica = self._replicas[fault.replica]
+        happen: dict[FaultKind, Callable[[], None]] = {
+            "kill": partial(self._kill, replica),
+            "slow": partial(replica.set_speed, fault.speed),
+            "drain": partial(self._drain, replica),
+            "partition-reports": partial(setattr, replica, "is_heard", False),
+            "heal-reports": partial(setattr, replica, "is_heard", True),
+        }
+        if replica.is_alive:
+            happen[fault.kind]()
+
+    def _drain(self, replica: Replica) -> None:
+        replica.accepting = False
+        replica.announce()
+        self._send_reports(replica)
+
+    def _kill(self, replica: Replica) -> None:
+        cut_off = replica.kill(self._clock.now_s)
+        self._routers.retain(self._alive())
+        for request_id, delivered_at_s in cut_off:
+            self._routers.ended(replica.number, request_id)
+            self._go_on(int(request_id), replica, delivered_at_s)
+
+    def _go_on(self, row: int, replica: Replica, delivered_at_s: list[float]) -> None:
+        """Send a stream of a dead replica elsewhere, or end it with what it got."""
+        came_s = self._book.times_s(row, delivered_at_s)
+        is_cut = came_s.size < self._load[row].output_tokens
+        if not came_s.size:
+            self._book.rerouted += 1
+            self._place(row)
+        elif self._options.resume_elsewhere and is_cut:
+            self._book.resumed += 1
+            self._book.keep(row, came_s)
+            self._place(row, came_s)
+        else:
+            self._book.ended(row, replica.number, delivered_at_s)
+
+
+def variation(values: Sequence[float]) -> float:
+    """Standard deviation over mean; 0 where all are 0 or there are none."""
+    mean = float(np.mean(values)) if values else 0.0
+    return float(np.std(values)) / mean if mean else 0.0

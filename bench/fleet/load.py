@@ -1,0 +1,67 @@
+"""The load of a run as columns: 48 bytes a stream, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+
+from bench.load import PlannedStream
+from qoe import Expectation
+from qoe.expectation import TTFT_RANGE_S
+from qoe.metrics import Floats, digestion_starts
+
+
+class LoadColumns:
+    """Streams in order of arrival; each is made when it is asked for."""
+
+    def __init__(self, streams: Iterable[PlannedStream]) -> None:
+        numbers = chain.from_iterable(map(_numbers, streams))
+        self._columns: Floats = np.fromiter(numbers, dtype=np.float64).reshape(-1, 6)
+
+    def __len__(self) -> int:
+        return int(self._columns.shape[0])
+
+    def __getitem__(self, row: int) -> PlannedStream:
+        arrival_s, inputs, outputs, ttft_s, tds, weight = self._columns[row].tolist()
+        expectation = Expectation(ttft_s, tds, weight)
+        return PlannedStream(arrival_s, int(inputs), int(outputs), expectation)
+
+    def __iter__(self) -> Iterator[PlannedStream]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def arrival_s(self) -> Floats:
+        """When each stream arrives, shape (n,)."""
+        arrivals: Floats = self._columns[:, 0]
+        return arrivals
+
+
+def continued(stream: PlannedStream, delivered_at_s: Floats) -> PlannedStream:
+    """The rest of a stream as one of its own, for an engine that knows nothing of it.
+
+    What came so far is part of the prompt. Its age is that of the whole, and its first
+    token is expected when its reader will be through with the last one that came.
+
+    Args:
+        stream: The whole.
+        delivered_at_s: When its tokens came, from the start of the run; at least one, and
+            fewer than all.
+    """
+    count = delivered_at_s.size
+    tds = stream.expectation.tds
+    read_until_s = digestion_starts(delivered_at_s, tds)[-1] + 1.0 / tds
+    ttft_s = float(np.clip(read_until_s - stream.arrival_s, *TTFT_RANGE_S))
+    return PlannedStream(
+        stream.arrival_s,
+        stream.input_tokens + count,
+        stream.output_tokens - count,
+        Expectation(ttft_s, tds, stream.expectation.weight),
+    )
+
+
+def _numbers(stream: PlannedStream) -> tuple[float, ...]:
+    reader = stream.expectation
+    lengths = stream.input_tokens, stream.output_tokens
+    return stream.arrival_s, *lengths, reader.ttft_s, reader.tds, reader.weight

@@ -1,0 +1,128 @@
+"""Options of `andes replay` that only many replicas have."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+import typer
+
+from bench.errors import Limits, UserError, shown
+from bench.fleet.faults import FORM, KINDS, Fault, parse_fault
+from bench.options.parsers import checked, number
+from router.settings import PolicyName
+
+FLEET = "Many replicas"
+
+ROUTER_NAMES: tuple[str, ...] = get_args(PolicyName)
+_SPEED = Limits(0.01, 100, "times the profile's speed")
+
+
+def _router(flag: str, text: str) -> str:
+    if text not in ROUTER_NAMES:
+        raise UserError(
+            f"{flag}={shown(text)} is invalid: it must be one of {', '.join(ROUTER_NAMES)}."
+        )
+    return text
+
+
+def _speeds(flag: str, text: str) -> tuple[float, ...]:
+    name = f"{flag}={shown(text)}: a speed"
+    return tuple(_SPEED.parse(name, part.strip()) for part in text.split(","))
+
+
+Replicas = Annotated[
+    int | None,
+    number(
+        "--replicas",
+        Limits(1, 1024, "replicas", whole=True),
+        "Engines behind a router, in one virtual time.",
+        FLEET,
+        show_default="one, without a router",
+    ),
+]
+Router = Annotated[
+    list[str] | None,
+    checked(
+        "--router",
+        _router,
+        "|".join(ROUTER_NAMES),
+        "Who picks a replica for each stream; repeat it to compare.",
+        FLEET,
+        show_default="qoe",
+    ),
+]
+RouterCount = Annotated[
+    int,
+    number(
+        "--router-count",
+        Limits(1, 64, "routers", whole=True),
+        "Routers that streams go to in turn; none knows what another has sent.",
+        FLEET,
+    ),
+]
+ReportPeriodS = Annotated[
+    float | None,
+    number(
+        "--report-period-s",
+        Limits(0.001, 3600, "seconds"),
+        "How often an engine reports to the routers.",
+        FLEET,
+        show_default="0.1, or --set report_period_s",
+    ),
+]
+ReportDelayS = Annotated[
+    float,
+    number(
+        "--report-delay-s",
+        Limits(0, 3600, "seconds"),
+        "How long a report is under way.",
+        FLEET,
+    ),
+]
+ReportLoss = Annotated[
+    float,
+    number(
+        "--report-loss",
+        Limits(0, 1, ""),
+        "Share of the reports that one router never gets.",
+        FLEET,
+    ),
+]
+ReplicaSpeeds = Annotated[
+    str | None,
+    checked(
+        "--replica-speeds",
+        _speeds,
+        "SPEED,SPEED,...",
+        "Speed of each replica over the profile's, as 1.3,1.3,0.6,0.6.",
+        FLEET,
+        show_default="1 for all",
+    ),
+]
+At = Annotated[
+    list[Fault] | None,
+    checked(
+        "--at",
+        parse_fault,
+        "'SECONDS KIND REPLICA'",
+        f"A fault, {FORM}, as '60 kill 2' or '90 slow 1 0.5'; KIND is one of "
+        f"{', '.join(KINDS)}. Replicas count from 0. Repeat it for more.",
+        FLEET,
+    ),
+]
+ResumeElsewhere = Annotated[
+    bool,
+    typer.Option(
+        "--resume-elsewhere",
+        help="Streams that a killed replica had begun are continued by another.",
+        rich_help_panel=FLEET,
+    ),
+]
+DirectStreaming = Annotated[
+    bool,
+    typer.Option(
+        "--direct-streaming",
+        help="Routers are never told that a stream has ended; they have reports to go by.",
+        rich_help_panel=FLEET,
+    ),
+]
