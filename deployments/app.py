@@ -8,6 +8,7 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 from ray.serve.llm import LLMConfig, build_openai_app
 
+from deployments.autoscaling import autoscaling_options
 from deployments.config import AppArgs
 from deployments.engine import (
     engine_env,
@@ -76,14 +77,20 @@ def llm_config(args: AppArgs) -> LLMConfig:
 
 def _deployment_config(args: AppArgs) -> dict[str, Any]:
     return {
-        "num_replicas": args.replicas,
+        **_number_of_replicas(args),
         "max_ongoing_requests": args.max_ongoing_requests,
         "ray_actor_options": {"num_cpus": 0},
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,
         "request_router_config": RequestRouterConfig(
             request_router_class=ROUTER_CLASSES[args.router],
-            request_router_kwargs=args.router_settings,
+            request_router_kwargs=args.router_kwargs,
             request_routing_stats_period_s=ROUTING_STATS_PERIOD_S,
         ),
     }
+
+
+def _number_of_replicas(args: AppArgs) -> dict[str, Any]:
+    if args.autoscaling is None:
+        return {"num_replicas": args.replicas}
+    return autoscaling_options(args.autoscaling, args.replicas)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from qoe import PROFILES, Expectation
+from router.scaling import ScalingSettings
 from router.settings import RouterSettings
 from scheduler.settings import SchedulerSettings
 
@@ -88,6 +89,9 @@ class AppArgs(_Strict):
         default=None, description="Ray's name of the GPU to ask for, such as H100."
     )
     replicas: PositiveInt = 2
+    autoscaling: ScalingSettings | None = Field(
+        default=None, description="Null keeps `replicas`; else that many are the start."
+    )
     num_cpus: PositiveFloat = Field(
         default=1.0, description="CPUs Ray sets aside for each replica; may be a fraction."
     )
@@ -139,6 +143,17 @@ class AppArgs(_Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _starts_within_bounds(self) -> Self:
+        bounds = self.autoscaling
+        if bounds is not None and bounds.bounded(self.replicas) != self.replicas:
+            raise ValueError(
+                f"replicas={self.replicas} is invalid: it must be from "
+                f"autoscaling.min_replicas={bounds.min_replicas} to "
+                f"autoscaling.max_replicas={bounds.max_replicas}"
+            )
+        return self
+
     @property
     def scheduler_settings(self) -> SchedulerSettings:
         """What the engine's scheduler is told, with the keys of other names filled in."""
@@ -148,6 +163,15 @@ class AppArgs(_Strict):
             "default_tds": self.default_profile.tds,
         }
         return SchedulerSettings.model_validate(self.andes.model_dump() | derived)
+
+    @property
+    def router_kwargs(self) -> dict[str, Any]:
+        """What the router is told, with the keys of other names filled in."""
+        if self.router != "qoe":
+            return {}
+        reader = self.default_profile
+        derived = {"default_ttft_s": reader.ttft_s, "default_tds": reader.tds}
+        return derived | self.router_settings
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> AppArgs:
@@ -167,6 +191,7 @@ _MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
     (): AppArgs,
     ("model",): ModelArgs,
     ("andes",): AndesArgs,
+    ("autoscaling",): ScalingSettings,
 }
 
 
