@@ -122,14 +122,15 @@ class Client:
                 return _read_stream(response)
             return Answer(response.status_code, response.read(), (), ())
 
-    def open(self, path: str, **request: Any) -> Any:
+    def open(self, path: str, *, request_id: str | None = None, **request: Any) -> Any:
         # Python's JSON, which knows NaN, as a careless client's does.
         body = json.dumps({"model": self.service.model, **request})
         return self.http.stream(
             "POST",
             f"{self.service.base_url}/{path}",
             content=body,
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json"}
+            | ({"x-request-id": request_id} if request_id else {}),
         )
 
     def all_at_once(self, asks: list[Callable[[], Answer]]) -> list[Answer]:

@@ -11,7 +11,9 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Client
 
-from telemetry.routing_stats import from_routing_stats
+from telemetry.broadcast import ReportListener
+from telemetry.report import HARM_SIZE, EngineReport, request_key
+from telemetry.routing_stats import endpoint_of, from_routing_stats
 
 READER = {"qoe_ttft_s": 1.0, "qoe_tds": 4.8}
 BAD_FIELDS = [
@@ -194,3 +196,39 @@ def test_a_router_sees_what_the_engines_report(direct: Client) -> None:
         )
 
     direct.until(stats_arrived)
+
+
+def test_replicas_broadcast_which_requests_came_in(direct: Client) -> None:
+    handle = direct.service.handle()
+    handle.broadcast("engine_report").results()
+    router = handle._router._asyncio_router.request_router
+
+    def endpoints() -> dict[str, str]:
+        told = {
+            replica_id.unique_id: endpoint_of(replica.routing_stats)
+            for replica_id, replica in router.curr_replicas.items()
+        }
+        return {name: endpoint for name, endpoint in told.items() if endpoint}
+
+    direct.until(lambda reports: set(endpoints()) == set(reports))
+    listener = ReportListener()
+    try:
+        listener.listen_to(endpoints())
+        heard: dict[Any, EngineReport] = {}
+
+        def all_heard(_: Any) -> bool:
+            heard.update(listener.poll())
+            return set(heard) == set(endpoints())
+
+        direct.until(all_heard)
+        direct.chat(stream=True, max_tokens=5, request_id="asked-for-by-name")
+        key = request_key("asked-for-by-name")
+
+        def is_acknowledged(_: Any) -> bool:
+            heard.update(listener.poll())
+            return sum(key in report.accepted_keys for report in heard.values()) == 1
+
+        direct.until(is_acknowledged)
+        assert all(len(report.harm) in (0, HARM_SIZE) for report in heard.values())
+    finally:
+        listener.close()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from telemetry.report import request_key
+
 if TYPE_CHECKING:
     from conftest import Client
 
@@ -55,3 +57,13 @@ def test_a_client_that_leaves_a_handle_frees_the_engine(handle: Client) -> None:
             next(lines)
         handle.until(lambda reports: sum(r.running for r in reports.values()) == 1)
     assert handle.total("tokens_total") - before < asked
+
+
+@pytest.mark.parametrize("path", ["chat", "complete"])
+def test_an_engine_names_the_request_it_took_as_the_router_knows_it(
+    handle: Client, path: str
+) -> None:
+    name = f"through-a-handle-{path}"
+    getattr(handle, path)(stream=True, max_tokens=5, request_id=name)
+    key = request_key(name)
+    handle.until(lambda reports: any(key in r.accepted_keys for r in reports.values()))

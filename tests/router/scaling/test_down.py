@@ -1,0 +1,59 @@
+"""Down one by one in calm, where the others can take over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
+from router.replica_load import FleetLoad, ReplicaLoad
+from router.scaling import ScalingSettings, ScalingState, decide
+
+LIMITS = ScalingSettings(min_replicas=1, max_replicas=10)
+
+
+def test_an_idle_fleet_goes_down_one_by_one_after_the_cool_down(
+    idle: ReplicaLoad,
+    decisions: Callable[..., list[int]],
+    changed_at: Callable[[list[int]], list[int]],
+) -> None:
+    numbers = decisions(lambda _, replicas: [idle] * replicas, 5, 200)
+    first_s, every_s = int(LIMITS.down_after_s), int(LIMITS.down_every_s)
+    assert changed_at(numbers) == [first_s + i * every_s for i in range(4)]
+    assert numbers[-1] == LIMITS.min_replicas
+    assert all(a - b in (0, 1) for a, b in pairwise(numbers))
+
+
+def test_a_moment_of_trouble_starts_the_cool_down_again(
+    busy: Callable[..., ReplicaLoad],
+    decisions: Callable[..., list[int]],
+    changed_at: Callable[[list[int]], list[int]],
+) -> None:
+    def loads(second: int, replicas: int) -> list[ReplicaLoad]:
+        is_moment = second == 50
+        return [busy(100.0, backlog_tokens=40_000 if is_moment else 0)] * replicas
+
+    numbers = decisions(loads, 10, 112)
+    assert changed_at(numbers) == [int(51 + LIMITS.down_after_s)]
+
+
+def test_nobody_leaves_whom_the_others_could_not_replace(
+    busy: Callable[..., ReplicaLoad], decisions: Callable[..., list[int]]
+) -> None:
+    # Two thirds of what three carry is all that two carry.
+    numbers = decisions(lambda _, n: [busy(600.0)] * n, 3, 300)
+    assert set(numbers) == {3}
+    # A fast replica among slow ones counts for what it does.
+    slow = busy(30.0, base_s=0.3)
+    fast = busy(400.0, capacity_tokens=500_000.0)
+    assert set(decisions(lambda *_: [fast, slow], 2, 300)) == {2}
+
+
+def test_a_clock_that_is_set_back_costs_one_cool_down_and_no_more(
+    idle: ReplicaLoad, fleet_of: Callable[[Iterable[ReplicaLoad]], FleetLoad]
+) -> None:
+    fleet = fleet_of([idle] * 4)
+    state = ScalingState(calm_since_s=1e9, stepped_at_s=1e9, heard_at_s=1e9)
+    replicas = 4
+    for second in range(int(LIMITS.down_after_s) + 1):
+        replicas, state = decide(fleet, replicas, state, LIMITS, float(second))
+    assert replicas == 3

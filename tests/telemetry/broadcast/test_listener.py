@@ -1,0 +1,218 @@
+"""The router's end of a broadcast: whom it hears, and what it takes for a report."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import pytest
+import zmq
+
+from telemetry.broadcast import (
+    NAME_BYTES,
+    PERIOD_S,
+    REPEAT_S,
+    ReportBroadcaster,
+    ReportListener,
+)
+from telemetry.report import SCHEMA, EngineReport, encode
+
+HOST = "127.0.0.1"
+MakeReport = Callable[..., EngineReport]
+NewEngine = Callable[..., Any]
+UntilHeard = Callable[..., EngineReport]
+
+
+def until_refused(listener: ReportListener, total: int) -> None:
+    deadline_s = time.monotonic() + 5
+    while listener.refused_total < total:
+        assert time.monotonic() < deadline_s, f"refused {listener.refused_total}"
+        assert listener.poll() == []
+        time.sleep(0.002)
+
+
+def test_one_listener_hears_every_replica_by_its_own_name(
+    listener: ReportListener, make_report: MakeReport, new_engine: NewEngine
+) -> None:
+    engines = [new_engine(make_report(epoch=str(i))) for i in range(3)]
+    replicas = [ReportBroadcaster(HOST, engine.latest) for engine in engines]
+    listener.listen_to({i: replica.endpoint for i, replica in enumerate(replicas)})
+    heard: dict[Hashable, EngineReport] = {}
+    deadline_s = time.monotonic() + 10
+    while len(heard) < 3 and time.monotonic() < deadline_s:
+        heard.update(listener.poll())
+    assert heard == {i: engine.report for i, engine in enumerate(engines)}
+    for replica in replicas:
+        replica.close()
+
+
+def test_a_report_is_news_once(
+    listener: ReportListener,
+    make_report: MakeReport,
+    new_engine: NewEngine,
+    until_heard: UntilHeard,
+) -> None:
+    """It is broadcast again and again for those who come late; that says nothing new."""
+    with ReportBroadcaster(HOST, new_engine(make_report()).latest) as replica:
+        listener.connect("r", replica.endpoint)
+        until_heard(listener, lambda r: True)
+        deadline_s = time.monotonic() + 2.5 * REPEAT_S
+        while time.monotonic() < deadline_s:
+            assert listener.poll() == []
+            time.sleep(0.01)
+
+
+def test_a_slow_router_finds_the_newest_report_and_nothing_older(
+    listener: ReportListener,
+    make_report: MakeReport,
+    new_engine: NewEngine,
+    until_heard: UntilHeard,
+) -> None:
+    engine = new_engine(make_report(seq=1))
+    with ReportBroadcaster(HOST, engine.latest, period_s=0.001) as replica:
+        listener.connect("r", replica.endpoint)
+        until_heard(listener, lambda r: r.seq == 1)
+        for seq in range(2, 502):
+            engine.report = make_report(seq=seq)
+            time.sleep(0.002)
+        time.sleep(0.3)
+        ((_, report),) = listener.poll()
+        assert report.seq == 501
+        assert listener.poll() == []
+        assert listener.missed_total == 499
+
+
+def test_an_engine_that_starts_again_is_heard_from_its_first_report(
+    listener: ReportListener,
+    make_report: MakeReport,
+    new_engine: NewEngine,
+    until_heard: UntilHeard,
+) -> None:
+    engine = new_engine(make_report(epoch="first", seq=1000))
+    with ReportBroadcaster(HOST, engine.latest) as replica:
+        listener.connect("r", replica.endpoint)
+        until_heard(listener, lambda r: r.epoch == "first")
+        engine.report = make_report(epoch="second", seq=0)
+        assert until_heard(listener, lambda r: r.epoch == "second").seq == 0
+    assert listener.missed_total == 0
+
+
+def test_a_replica_that_comes_back_elsewhere_is_heard_under_its_old_name(
+    listener: ReportListener,
+    make_report: MakeReport,
+    new_engine: NewEngine,
+    until_heard: UntilHeard,
+) -> None:
+    with ReportBroadcaster(HOST, new_engine(make_report(epoch="first")).latest) as replica:
+        listener.listen_to({"r": replica.endpoint})
+        until_heard(listener, lambda r: r.epoch == "first")
+    with ReportBroadcaster(HOST, new_engine(make_report(epoch="second")).latest) as replica:
+        listener.listen_to({"r": replica.endpoint})
+        until_heard(listener, lambda r: r.epoch == "second")
+
+
+def test_whoever_gets_the_port_of_a_dead_replica_is_not_taken_for_it(
+    listener: ReportListener, make_report: MakeReport
+) -> None:
+    message = encode(make_report())
+    with zmq.Context() as context, context.socket(zmq.PUB) as other:
+        port = other.bind_to_random_port(f"tcp://{HOST}")
+        listener.connect("dead", f"tcp://{HOST}:{port}#{'a' * NAME_BYTES}")
+        deadline_s = time.monotonic() + 5
+        while not listener.refused_total:
+            assert time.monotonic() < deadline_s
+            other.send(b"b" * NAME_BYTES + message)
+            assert listener.poll() == []
+            time.sleep(0.01)
+
+
+def test_who_is_left_is_no_longer_heard(
+    listener: ReportListener,
+    make_report: MakeReport,
+    new_engine: NewEngine,
+    until_heard: UntilHeard,
+) -> None:
+    engine = new_engine(make_report(seq=1))
+    with ReportBroadcaster(HOST, engine.latest) as replica:
+        listener.listen_to({"r": replica.endpoint})
+        until_heard(listener, lambda r: True)
+        listener.listen_to({})
+        listener.disconnect("never known")
+        engine.report = make_report(seq=2)
+        time.sleep(4 * PERIOD_S)
+        assert listener.poll() == []
+        listener.listen_to({"r": replica.endpoint})
+        assert until_heard(listener, lambda r: True).seq == 2
+    assert listener.refused_total == 0
+
+
+def test_what_is_no_report_is_counted_and_told_once(
+    listener: ReportListener,
+    make_report: MakeReport,
+    caplog: pytest.LogCaptureFixture,
+    until_heard: UntilHeard,
+) -> None:
+    name = b"n" * NAME_BYTES
+    good = make_report(seq=3)
+    bad = [
+        b"",
+        name,
+        name + b"\xff\x00garbage",
+        name + b"\x91" * 50_000,
+        name + encode(good)[:-3],
+        name + encode(make_report(seq=9, schema=SCHEMA + 1)),
+        b"x" * NAME_BYTES + encode(good),
+    ]
+    with zmq.Context() as context, context.socket(zmq.PUB) as stranger:
+        port = stranger.bind_to_random_port(f"tcp://{HOST}")
+        listener.connect("r", f"tcp://{HOST}:{port}#{name.decode()}")
+        deadline_s = time.monotonic() + 5
+        while not listener.poll():
+            assert time.monotonic() < deadline_s
+            stranger.send(name + encode(good))
+            time.sleep(0.01)
+        with caplog.at_level(logging.WARNING):
+            for sent, message in enumerate(bad, start=1):
+                stranger.send(message)
+                until_refused(listener, sent)
+        assert len(caplog.records) == 1
+        stranger.send(name + encode(make_report(seq=4)))
+        until_heard(listener, lambda r: r.seq == 4)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "nowhere", "tcp://", "tcp://*:5#abc", "#abc"], ids=repr
+)
+def test_an_endpoint_that_is_none_is_refused_and_nothing_raised(
+    listener: ReportListener, endpoint: str
+) -> None:
+    listener.connect("r", endpoint)
+    assert listener.refused_total == 1
+    assert listener.poll() == []
+    listener.disconnect("r")
+
+
+def test_threads_may_share_a_listener(
+    listener: ReportListener, make_report: MakeReport, new_engine: NewEngine
+) -> None:
+    """A ZMQ socket used by two threads at once aborts the process."""
+    engine = new_engine(make_report(seq=0))
+    with ReportBroadcaster(HOST, engine.latest, period_s=0.001) as replica:
+        listener.connect("r", replica.endpoint)
+        stop = threading.Event()
+
+        def poll() -> None:
+            while not stop.is_set():
+                listener.poll()
+
+        pollers = [threading.Thread(target=poll) for _ in range(3)]
+        for poller in pollers:
+            poller.start()
+        for seq in range(1, 200):
+            engine.report = make_report(seq=seq)
+            time.sleep(0.001)
+        listener.listen_to({})
+        stop.set()
+        for poller in pollers:
+            poller.join()
