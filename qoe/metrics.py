@@ -69,7 +69,9 @@ def stall_s(delivered_at_s: Sequence[float] | Floats, expectation: Expectation) 
     if delivered.size < 2:
         return 0.0
     starts = digestion_starts(delivered, expectation.tds)
-    return float(starts[-1] - starts[0] - (delivered.size - 1) / expectation.tds)
+    stalled_s = starts[-1] - starts[0] - (delivered.size - 1) / expectation.tds
+    # Rounding must not make a reader who never sat there sit for less than nothing.
+    return max(float(stalled_s), 0.0)
 
 
 def digestion_starts(delivered_at_s: Floats, tds: float) -> Floats:
