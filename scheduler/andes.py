@@ -71,9 +71,7 @@ class AndesScheduler(AsyncScheduler):
         self.settings = SchedulerSettings.from_environment()
         self.streams = LiveStreams()
         self.step_time = StepTimeModel()
-        self._rebuild_budget = RebuildBudget(
-            self.settings.rebuild_share, self.settings.rebuild_saved_s
-        )
+        self._rebuild_budget = RebuildBudget(self.settings)
         self._guarded = Guard(logger)
         self.plan_s = 0.0
         self._reporter = Reporter.from_environment(self.settings)
@@ -130,7 +128,8 @@ class AndesScheduler(AsyncScheduler):
             return Aside(self._hold_same(), self._pause(self._paused_ids))
         self._token_budget, self._paused_ids = None, frozenset()
         self._take_back_skipped()
-        self._rebuild_budget.pass_time(now_s, someone_waits=bool(self.waiting))
+        promised, rate = self.streams.promised_tokens_per_s, self.step_time.tokens_per_s
+        self._rebuild_budget.pass_time(now_s, bool(self.waiting), promised, rate)
         snapshot = take_snapshot(
             self._engine_state(now_s), self.streams, self.step_time.fitted(), self.settings
         )

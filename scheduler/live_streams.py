@@ -151,6 +151,15 @@ class LiveStreams:
         return context
 
     @property
+    def promised_tokens_per_s(self) -> float:
+        """Paces of the readers who have a token already, or whose stream holds memory."""
+        slots = self.all_slots()
+        readers = self.readers
+        is_begun = readers.delivered_tokens[slots] > 0
+        is_begun |= self.resident_since_s[slots] < NEVER_S
+        return float(readers.tds[slots][is_begun].sum())
+
+    @property
     def mean_output_tokens(self) -> float:
         """Mean length of the finished streams; 0 before the first."""
         return self._finished_tokens / self.finished_total if self.finished_total else 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scheduler.settings import SchedulerSettings
+
 # Weight of the newest resume in what is expected of the next.
 RESUME_WEIGHT = 0.05
 
@@ -9,23 +11,21 @@ RESUME_WEIGHT = 0.05
 class RebuildBudget:
     """Seconds of prefill that rebuilding preempted streams may take.
 
-    While streams wait, every engine second is somebody's, and only `share` of the time is
-    saved up; while nobody waits the engine has time to spare. Preemptions that keep a
-    promise may overdraw it; then no new reader displaces anyone.
-
-    Args:
-        share: Part of the time that may go into rebuilding while streams wait.
-        max_saved_s: What may be saved up in calm times, for the onset of a burst.
+    While streams wait, every engine second is somebody's: `rebuild_share` of the time is
+    saved up, or up to `max_rebuild_share` as far as the token rate is not promised to
+    anybody. Then memory is what is short, and there are tokens to pay for it. While nobody
+    waits the engine has time to spare, and saves up to `rebuild_saved_s` for the onset of a
+    burst. Preemptions that keep a promise may overdraw it; then no new reader displaces
+    anyone.
 
     Attributes:
         computed_share: Part of a resumed stream's tokens that is computed again; the rest
             still lies in the prefix cache. Learned from the resumes so far, 1 before.
     """
 
-    def __init__(self, share: float, max_saved_s: float) -> None:
-        self._share = share
-        self._max_saved_s = max_saved_s
-        self._saved_s = max_saved_s
+    def __init__(self, settings: SchedulerSettings) -> None:
+        self._settings = settings
+        self._saved_s = settings.rebuild_saved_s
         self._at_s: float | None = None
         self.computed_share = 1.0
 
@@ -34,12 +34,32 @@ class RebuildBudget:
         """Seconds that may be spent now; negative when overdrawn."""
         return self._saved_s
 
-    def pass_time(self, now_s: float, someone_waits: bool) -> None:
-        """Save up for the time since the last call."""
+    def pass_time(
+        self,
+        now_s: float,
+        someone_waits: bool,
+        promised_tokens_per_s: float,
+        tokens_per_s: float,
+    ) -> None:
+        """Save up for the time since the last call.
+
+        Args:
+            now_s: Time of this call.
+            someone_waits: Whether streams have waited since the last one.
+            promised_tokens_per_s: What readers who have begun are to get.
+            tokens_per_s: What the engine brings; 0 before its first step.
+        """
+        settings = self._settings
         elapsed_s = now_s - self._at_s if self._at_s is not None else 0.0
         self._at_s = now_s
-        gained_s = elapsed_s * (self._share if someone_waits else 1.0)
-        self._saved_s = min(self._saved_s + gained_s, self._max_saved_s)
+        share = 1.0
+        if someone_waits:
+            promisable_per_s = settings.promise_share * tokens_per_s
+            spare_per_s = promisable_per_s - promised_tokens_per_s
+            share = spare_per_s / promisable_per_s if spare_per_s > 0.0 else 0.0
+            share = max(settings.rebuild_share, min(share, settings.max_rebuild_share))
+        gained_s = elapsed_s * share
+        self._saved_s = min(self._saved_s + gained_s, settings.rebuild_saved_s)
 
     def spend(self, rebuild_s: float) -> None:
         """Note a preemption whose rebuild takes `rebuild_s` without a prefix cache."""

@@ -84,6 +84,12 @@ class SchedulerSettings(BaseModel):
         le=1,
         description="Part of the time that recomputing may take while streams wait.",
     )
+    max_rebuild_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="The same, as far as the token rate is not promised to readers.",
+    )
     pauses: bool = Field(
         default=True,
         description="Whether buffered streams sit out a step that is too slow.",

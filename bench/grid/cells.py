@@ -176,8 +176,15 @@ ABLATIONS = {
         Contender("andes", settings=(("promise_share", "10"),)),
         Contender("andes", settings=(("max_preemptions", "0"),)),
         *(
-            Contender("andes", settings=(("rebuild_share", share),))
-            for share in ("0", "0.1", "0.2")
+            Contender(
+                "andes", settings=(("rebuild_share", least), ("max_rebuild_share", most))
+            )
+            for least, most in (
+                ("0", "0"),
+                ("0.05", "0.05"),
+                ("0.05", "0.2"),
+                ("0.2", "0.2"),
+            )
         ),
         *(
             Contender("andes", settings=(("horizon_s", horizon),))

@@ -75,3 +75,14 @@ def test_the_newest_keys_are_kept_once_each_oldest_first() -> None:
             streams.add(str(number), READER, 0.0, 10, key=number)
     streams.add("unknown to routers", READER, 0.0, 10)
     assert [*streams.accepted_keys] == [*range(MAX_ACCEPTED_KEYS, 2 * MAX_ACCEPTED_KEYS)]
+
+
+def test_the_paces_of_readers_who_have_begun_or_hold_memory_are_promised() -> None:
+    streams = streams_with("waits", "holds_memory", "lost_memory")
+    streams.admitted(["holds_memory", "lost_memory"], now_s=1.0)
+    streams.delivered("lost_memory", 1)
+    streams.flush(now_s=1.0)
+    streams.preempted("lost_memory", now_s=2.0)
+    assert streams.promised_tokens_per_s == 2 * READER.tds
+    streams.remove("holds_memory")
+    assert streams.promised_tokens_per_s == READER.tds
