@@ -239,16 +239,19 @@ def demo(  # noqa: PLR0913 - typer reads the options off the signature
 def microbench(
     *,
     streams: measure.Sizes = None,
+    replicas: measure.Fleets = None,
     steps: measure.Steps = 400,
     json: measure.MicrobenchJson = None,
 ) -> None:
-    """Measure the planner beside vLLM's own scheduling, interleaved in one run.
+    """Measure the planner beside vLLM's own scheduling, and the router beside taking turns.
 
-    Both are real scheduler objects in virtual time: no model runs, no GPU is needed.
+    Each pair is interleaved in one run. All are the real objects in virtual time: no model
+    runs, no GPU is needed.
     """
+    from bench.decisionbench import DEFAULT_FLEETS  # noqa: PLC0415
     from bench.microbench import DEFAULT_SIZES, run_microbench  # noqa: PLC0415
 
-    run_microbench(streams or DEFAULT_SIZES, steps, json)
+    run_microbench(streams or DEFAULT_SIZES, replicas or DEFAULT_FLEETS, steps, json)
 
 
 @app.command()

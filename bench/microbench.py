@@ -1,5 +1,7 @@
 """`andes microbench`: what planning costs beside what vLLM's own scheduling costs.
 
+The router's part is in `bench.decisionbench`.
+
 Two virtual engines of the same size, one with vLLM's scheduler and one with Andes, take
 turns step by step, so that a noisy machine is as noisy for both. Half of the streams run
 and half wait, and Andes plans in every step: in production it plans when streams come or
@@ -19,7 +21,9 @@ from rich.progress import track
 from rich.table import Table
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
+from bench import decisionbench
 from bench.load import PlannedStream
+from bench.percentiles import Milliseconds, milliseconds
 from bench.replay.engine import VirtualEngine
 from bench.replay.virtual_config import EngineSize
 from bench.results import Environment, environment
@@ -32,13 +36,8 @@ INPUT_TOKENS = 64
 OUTPUT_TOKENS = 4000
 TOKENS_PER_RUNNING_STREAM = 480
 WARM_UP_STEPS = 60
-
-
-class Milliseconds(msgspec.Struct, frozen=True):
-    """Percentiles over the measured steps."""
-
-    p50: float
-    p99: float
+# A placement takes less time than a step, and its 99th percentile needs many.
+PLACEMENTS_PER_STEP = 5
 
 
 class SizeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,18 +64,25 @@ class MicrobenchResult(msgspec.Struct, frozen=True):
     steps: int
     environment: Environment
     sizes: Sequence[SizeResult]
+    fleets: Sequence[decisionbench.FleetResult]
 
 
-def run_microbench(sizes: Sequence[int], steps: int, json: Path | None) -> None:
-    """Measure each size, print a table, and write the result to `json` if given."""
+def run_microbench(
+    sizes: Sequence[int], fleets: Sequence[int], steps: int, json: Path | None
+) -> None:
+    """Measure each size of engine and fleet, print tables, write `json` if given."""
     notes = Console(stderr=True)
     measured = [
         measure(size, steps)
         for size in track(sizes, "measuring", console=notes, transient=True)
     ]
     Console().print(_table(measured))
+    routed = [
+        decisionbench.measure_fleet(size, PLACEMENTS_PER_STEP * steps) for size in fleets
+    ]
+    Console().print(decisionbench.table(routed))
     if json is not None:
-        result = MicrobenchResult(steps, environment(), measured)
+        result = MicrobenchResult(steps, environment(), measured, routed)
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
 
 
@@ -98,9 +104,9 @@ def measure(num_streams: int, steps: int) -> SizeResult:
     gc.unfreeze()
     return SizeResult(
         streams=num_streams,
-        plan_ms=_milliseconds(plan_s),
-        vllm_ms=_milliseconds(vllm_s),
-        andes_ms=_milliseconds(andes_s),
+        plan_ms=milliseconds(plan_s),
+        vllm_ms=milliseconds(vllm_s),
+        andes_ms=milliseconds(andes_s),
         ratio=round(float(np.median(plan_s) / np.median(vllm_s)), 4),
     )
 
@@ -123,11 +129,6 @@ def _engine(num_streams: int, scheduler_cls: type[AsyncScheduler]) -> VirtualEng
     return engine
 
 
-def _milliseconds(seconds: np.typing.NDArray[np.float64]) -> Milliseconds:
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
-    return Milliseconds(round(float(p50), 4), round(float(p99), 4))
-
-
 def _table(measured: Sequence[SizeResult]) -> Table:
     table = Table(title="one step, ms (p50 / p99)", title_justify="left")
     for heading in ("streams", "Andes's plan", "vLLM", "Andes in all", "plan / vLLM"):
@@ -135,10 +136,7 @@ def _table(measured: Sequence[SizeResult]) -> Table:
     for size in measured:
         table.add_row(
             f"{size.streams:,}",
-            *(
-                f"{ms.p50:.3f} / {ms.p99:.3f}"
-                for ms in (size.plan_ms, size.vllm_ms, size.andes_ms)
-            ),
+            *map(str, (size.plan_ms, size.vllm_ms, size.andes_ms)),
             f"{size.ratio:.0%}",
         )
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import is_
 
 import numpy as np
@@ -36,7 +36,7 @@ class Fleet:
         self.has_finished = False
         self._ledger = ledger
         self._outstanding = outstanding
-        self._news: set[Replica] = set()
+        self._has_news = False
         self._replicas: list[Replica] = []
         self._stats: list[object] = []
         self._rows: dict[Replica, int] = {}
@@ -81,7 +81,11 @@ class Fleet:
             self._reorder(replicas)
         if not all(map(is_, stats, self._stats)):
             self._read(stats)
-        self._write_news()
+        self._write_sent(self._ledger.take_changed())
+        if self._outstanding is not None:
+            self._write_outstanding(self._outstanding.take_changed())
+        if self._has_news:
+            self._assemble()
         return self._state
 
     def _read(self, stats: list[object]) -> None:
@@ -91,7 +95,6 @@ class Fleet:
         self._stats = stats
 
     def _learn(self, replica: Replica) -> None:
-        self._news.add(replica)
         known = self.book.last(replica)
         if known is not None:
             report = known.report
@@ -99,6 +102,7 @@ class Fleet:
             self._ledger.observe(
                 replica, report.epoch, report.accepted_total, report.accepted_keys
             )
+        self._write_report(replica, known)
 
     def _reorder(self, replicas: list[Replica]) -> None:
         unread = object()
@@ -107,7 +111,9 @@ class Fleet:
         self._stats = [before.get(replica, unread) for replica in replicas]
         self._rows = {replica: row for row, replica in enumerate(replicas)}
         self._allocate(len(replicas))
-        self._news.update(replicas)
+        for replica in replicas:
+            self._write_report(replica, self.book.last(replica))
+        self._write_sent(replicas)
         if self._outstanding is not None:
             self._write_outstanding(replicas)
 
@@ -121,32 +127,27 @@ class Fleet:
         self._mean_output_tokens = 0.0
         self._assemble()
 
-    def _write_news(self) -> None:
-        sent = self._ledger.take_changed()
-        if self._outstanding is not None:
-            self._write_outstanding(self._outstanding.take_changed())
-        for replica in sent | self._news:
+    def _write_sent(self, replicas: Iterable[Replica]) -> None:
+        for replica in replicas:
             row = self._rows.get(replica)
             if row is not None:
                 tokens, streams = self._ledger.unseen(replica)
                 prefill_tokens = self._ledger.unseen_prefill_tokens(replica)
                 self._unseen[:, row] = tokens, streams, prefill_tokens
-        for replica in self._news:
-            row = self._rows.get(replica)
-            if row is not None:
-                self._write_report(row, self.book.last(replica))
-        if self._news:
-            self._news.clear()
-            self._assemble()
 
-    def _write_outstanding(self, replicas: Sequence[Replica] | set[Replica]) -> None:
+    def _write_outstanding(self, replicas: Iterable[Replica]) -> None:
         assert self._outstanding is not None
         for replica in replicas:
             row = self._rows.get(replica)
             if row is not None:
                 self._sent[row] = self._outstanding.unseen(replica).streams
 
-    def _write_report(self, row: int, known: Known | None) -> None:
+    def _write_report(self, replica: Replica, known: Known | None) -> None:
+        """At once, and not when a stream is waiting to be placed."""
+        row = self._rows.get(replica)
+        if row is None:
+            return
+        self._has_news = True
         if known is None:
             self._table[:, row] = UNKNOWN
             self._tells_harm[row] = False
@@ -160,6 +161,7 @@ class Fleet:
         self._tells_harm[row] = bool(report.harm) or report.is_idle
 
     def _assemble(self) -> None:
+        self._has_news = False
         reported = Columns(*self._table)
         means = reported.mean_output_tokens
         if finishing := np.count_nonzero(means):

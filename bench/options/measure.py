@@ -20,6 +20,16 @@ Sizes = Annotated[
         show_default="50, 200, 1000",
     ),
 ]
+Fleets = Annotated[
+    list[int] | None,
+    number(
+        "--replicas",
+        Limits(1, 10_000, "replicas", whole=True),
+        "Replicas of a router; repeat it for more sizes.",
+        MEASURE,
+        show_default="8, 64",
+    ),
+]
 Steps = Annotated[
     int,
     number(

@@ -17,6 +17,8 @@ def test_the_planner_is_measured_beside_vllm_in_one_run(tmp_path) -> None:
                 "20",
                 "--streams",
                 "60",
+                "--replicas",
+                "3",
                 "--steps",
                 "20",
                 "--json",
@@ -33,6 +35,12 @@ def test_the_planner_is_measured_beside_vllm_in_one_run(tmp_path) -> None:
         assert size["ratio"] == pytest.approx(
             size["plan_ms"]["p50"] / size["vllm_ms"]["p50"], abs=1e-3
         )
+    (fleet,) = measured["fleets"]
+    assert fleet["replicas"] == 3
+    for placed in (fleet["decision_ms"], fleet["turn_ms"], fleet["report_ms"]):
+        assert 0 < placed["p50"] <= placed["p99"]
+    # Weighing QoE is taking turns and more.
+    assert fleet["ratio"] > 1
 
 
 def test_a_silly_size_is_refused_in_one_line(capsys) -> None:
