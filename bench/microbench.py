@@ -1,6 +1,6 @@
 """`andes microbench`: what planning costs beside what vLLM's own scheduling costs.
 
-The router's part is in `bench.decisionbench`.
+The quiet times are in `bench.lightbench`, the router's part in `bench.decisionbench`.
 
 Two virtual engines of the same size, one with vLLM's scheduler and one with Andes, take
 turns step by step, so that a noisy machine is as noisy for both. Half of the streams run
@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
-from bench import decisionbench
+from bench import decisionbench, lightbench
 from bench.load import PlannedStream
 from bench.percentiles import Milliseconds, milliseconds
 from bench.replay.engine import VirtualEngine
@@ -64,6 +64,7 @@ class MicrobenchResult(msgspec.Struct, frozen=True):
     steps: int
     environment: Environment
     sizes: Sequence[SizeResult]
+    light: Sequence[lightbench.LightResult]
     fleets: Sequence[decisionbench.FleetResult]
 
 
@@ -77,12 +78,14 @@ def run_microbench(
         for size in track(sizes, "measuring", console=notes, transient=True)
     ]
     Console().print(_table(measured))
+    light = [lightbench.measure_light(size, steps) for size in lightbench.SIZES]
+    Console().print(lightbench.table(light))
     routed = [
         decisionbench.measure_fleet(size, PLACEMENTS_PER_STEP * steps) for size in fleets
     ]
     Console().print(decisionbench.table(routed))
     if json is not None:
-        result = MicrobenchResult(steps, environment(), measured, routed)
+        result = MicrobenchResult(steps, environment(), measured, light, routed)
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
 
 

@@ -35,6 +35,10 @@ def test_the_planner_is_measured_beside_vllm_in_one_run(tmp_path) -> None:
         assert size["ratio"] == pytest.approx(
             size["plan_ms"]["p50"] / size["vllm_ms"]["p50"], abs=1e-3
         )
+    for light in measured["light"]:
+        # Following the streams costs something, and never a model's whole step.
+        assert light["andes_ms"]["p50"] > light["vllm_ms"]["p50"] > 0
+        assert light["overhead"] < 1
     (fleet,) = measured["fleets"]
     assert fleet["replicas"] == 3
     for placed in (fleet["decision_ms"], fleet["turn_ms"], fleet["report_ms"]):
