@@ -1,4 +1,4 @@
-"""What a placement costs in QoE: what the stream itself loses, and what others lose by it.
+"""What a placement costs in QoE: what the stream loses, those there, and those to come.
 
 Pure arithmetic over arrays of n replicas.
 """
@@ -20,6 +20,18 @@ from telemetry.report import SLACK_GRID_S
 _SLACK_GRID_S = np.array(SLACK_GRID_S)
 _MAX_DEMAND_TOKENS = float(DEMAND_AXIS_TOKENS[-1])
 _MAX_STALL_S = STALL_AXIS_S[-1]
+
+# QoE that a stream of average size costs readers to come, on a replica that is full. It is
+# what decides near saturation, where a forecast of one stream's loss is mostly noise.
+FULL_PRICE = 0.3
+# How much of its relative slowness counts against a replica. Its memory empties later, but
+# it gets fewer streams anyhow by being as full as its peers: 0.3 to 0.5 served mixed fleets
+# best (`andes replay --replica-speeds`), 1 was worse than not to look.
+SLOWNESS_EXPONENT = 0.5
+# Equal engines learn times that differ by this much, as logarithm.
+SLOWNESS_NOISE = 0.1
+# One noisy measurement should not make an engine look ten times as fast as its peers.
+MAX_SLOWNESS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +59,17 @@ class Costs(NamedTuple):
     Attributes:
         own: What the stream itself loses.
         harm: What those lose that are there already.
+        later: What those will lose that come while it is there.
     """
 
     own: Floats
     harm: Floats
+    later: Floats | float = 0.0
 
     @property
     def total(self) -> Floats:
-        return self.own + self.harm
+        total: Floats = self.own + self.harm + self.later
+        return total
 
 
 def placement_costs(fleet: FleetState, ask: Ask) -> Costs:
@@ -65,10 +80,31 @@ def placement_costs(fleet: FleetState, ask: Ask) -> Costs:
     resident = np.minimum(told.capacity_tokens / demand, 1.0)
     streams = told.streams + fleet.unseen_streams + 1.0
     token_s = told.base_s / resident + told.per_stream_s * streams
-    start_s = _start_s(fleet, prefill_tokens, demand, token_s * resident)
+    slowness = relative_slowness(told.prefill_s)
+    start_s = _start_s(fleet, prefill_tokens, demand, token_s * resident, slowness)
     own = ask.expectation.weight * (1.0 - own_qoe(start_s, token_s, ask))
     stall_s = prefill_tokens * told.prefill_s
-    return Costs(own, _harm(fleet, ask.demand_tokens, stall_s))
+    harm = _harm(fleet, ask.demand_tokens, stall_s)
+    # However far an answer is, as much is still to come of it on average.
+    grown = demand + streams * (ask.output_tokens / 2.0)
+    size = ask.demand_tokens * streams.sum() / demand.sum()
+    crowding = slowness**SLOWNESS_EXPONENT * grown / told.capacity_tokens
+    # Where there is room, those to come lose next to nothing.
+    later: Floats = FULL_PRICE * size * crowding**2
+    return Costs(own, harm, later)
+
+
+def relative_slowness(prefill_s: Floats) -> Floats:
+    """How slow each engine is among its peers, 1 for all that are about equal.
+
+    Of the times that an engine tells, that of a prompt token depends least on its load.
+    """
+    mean_s = prefill_s.sum() / prefill_s.size
+    clipped = np.minimum(np.maximum(prefill_s / mean_s, 1.0 / MAX_SLOWNESS), MAX_SLOWNESS)
+    differs = np.log(clipped)
+    noise = np.minimum(np.maximum(differs, -SLOWNESS_NOISE), SLOWNESS_NOISE)
+    slowness: Floats = np.exp(differs - noise)
+    return slowness
 
 
 def own_qoe(start_s: Floats, token_s: Floats, ask: Ask) -> Floats:
@@ -91,7 +127,11 @@ def own_qoe(start_s: Floats, token_s: Floats, ask: Ask) -> Floats:
 
 
 def _start_s(
-    fleet: FleetState, prefill_tokens: Floats, demand_tokens: Floats, step_s: Floats
+    fleet: FleetState,
+    prefill_tokens: Floats,
+    demand_tokens: Floats,
+    step_s: Floats,
+    slowness: Floats,
 ) -> Floats:
     """Seconds until the first token: prompts before it, its own, and memory for it.
 
@@ -106,7 +146,10 @@ def _start_s(
     # The memory of readers who could wait for longer than that is as good as free.
     soft_tokens = fleet.soft_tokens[fleet.rows, column]
     excess = np.maximum(demand_tokens - told.capacity_tokens - soft_tokens, 0.0)
-    return start_s + excess / told.capacity_tokens * told.residence_s
+    # How long streams stay differs by the engines' speeds; the rest is noise of lengths.
+    residence_s = told.residence_s.sum() / slowness.size * slowness
+    waits_s: Floats = start_s + excess / told.capacity_tokens * residence_s
+    return waits_s
 
 
 def _harm(fleet: FleetState, demand_tokens: float, stall_s: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qoe.forecast import Floats
-from router.cost import Ask, Costs
+from router.cost import Ask, Costs, relative_slowness
 from router.fleet_state import FleetState
 from router.policies import POLICIES
 from router.settings import RouterSettings
@@ -22,8 +22,6 @@ STEP = 1e-3
 OLDEST_REPORT_COST = 0.02
 # The share of its traffic that an engine gets as soon as it has started.
 FIRST_SHARE = 0.25
-# One noisy measurement should not make an engine look ten times as fast as its peers.
-MAX_SPEED = 4.0
 
 
 class Ranking(NamedTuple):
@@ -67,7 +65,7 @@ class Ranker:
         if share is not None:
             fleet = fleet.shared(share)
         costs = self.policy.costs(fleet, ask)
-        total = costs.own + costs.harm
+        total = costs.total
         if now_s - fleet.oldest_report_at_s > settings.fresh_report_age_s:
             ages_s = now_s - fleet.reported.changed_at_s
             total = total + weight * age_cost(
@@ -120,15 +118,8 @@ def _ordered(
     """
     told = fleet.reported
     demand = told.demand_tokens + fleet.unseen_tokens + demand_tokens
-    load = demand / (told.capacity_tokens * _speed(told.prefill_s))
+    load = demand * relative_slowness(told.prefill_s) / told.capacity_tokens
     streams = told.streams + fleet.unseen_streams
     steps = np.rint(np.array((load, costs)) / STEP)
     order: Order = np.lexsort((rng.random(costs.size), streams, *steps))
     return order
-
-
-def _speed(prefill_s: Floats) -> Floats:
-    """How fast each engine is among its peers."""
-    speed = prefill_s.sum() / prefill_s.size / prefill_s
-    clipped: Floats = np.minimum(np.maximum(speed, 1.0 / MAX_SPEED), MAX_SPEED)
-    return clipped

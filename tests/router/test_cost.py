@@ -57,7 +57,8 @@ def totals(fleet: FleetState, asked: Ask) -> Any:
     costs = placement_costs(fleet, asked)
     assert (costs.own >= 0).all()
     assert (costs.harm >= 0).all()
-    return costs.own + costs.harm
+    assert (np.asarray(costs.later) >= 0).all()
+    return costs.total
 
 
 def test_the_score_is_that_of_the_forecast_of_the_scheduler() -> None:

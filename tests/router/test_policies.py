@@ -123,7 +123,8 @@ def test_of_equal_costs_the_faster_engine_gets_more(clock: Any, make_report: Any
     names = ("fast", "slow")
     candidates = [(name, None) for name in names]
     placed = Counter(names[chooser.choose(candidates, stream(i))[0][0]] for i in range(40))
-    assert 2 * placed["slow"] < placed["fast"] < 40
+    # Three times as fast, and with as much memory: more, and not three times as much.
+    assert 1.3 * placed["slow"] < placed["fast"] < 3 * placed["slow"]
 
 
 @pytest.mark.parametrize("policy", BY_REPORTS)
