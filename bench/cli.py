@@ -142,6 +142,11 @@ def replay(  # noqa: PLR0913 - typer reads the options off the signature
     at: fleeted.At = None,
     resume_elsewhere: fleeted.ResumeElsewhere = False,
     direct_streaming: fleeted.DirectStreaming = False,
+    autoscale: fleeted.Autoscale = None,
+    min_replicas: fleeted.MinReplicas = ONE_REPLICA.min_replicas,
+    max_replicas: fleeted.MaxReplicas = ONE_REPLICA.max_replicas,
+    startup_s: fleeted.StartupS = ONE_REPLICA.startup_s,
+    autoscale_period_s: fleeted.AutoscalePeriodS = ONE_REPLICA.autoscale_period_s,
     seed: replayed.Seed = _REPLAY.seed,
     json: replayed.Json = _REPLAY.json,
     plot: replayed.Plot = _REPLAY.plot,
@@ -156,6 +161,9 @@ def replay(  # noqa: PLR0913 - typer reads the options off the signature
 
     [bold]andes replay --synthetic --rate 40 --replicas 4 --router pow2 --router qoe
     --at '30 kill 2'[/bold]
+
+    [bold]andes replay --synthetic --rate 40 --replicas 2 --autoscale qoe
+    --autoscale ongoing,target_ongoing_requests=60 --plot scaling.png[/bold]
     """
     from bench.replay.command import run_replay  # noqa: PLC0415
 
