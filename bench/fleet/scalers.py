@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -92,7 +93,10 @@ def _validated(
                 f"{scaling.name} are {', '.join(fields)}."
             )
     try:
-        return model.model_validate(bounds | overrides)
+        with warnings.catch_warnings():
+            # Serve warns of intervals at which nobody reports here.
+            warnings.simplefilter("ignore")
+            return model.model_validate(bounds | overrides)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""

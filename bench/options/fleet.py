@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
@@ -10,7 +11,7 @@ from bench.errors import Limits, UserError, shown
 from bench.fleet.faults import FORM, KINDS, Fault, parse_fault
 from bench.fleet.scaling import FORM as SCALING_FORM
 from bench.fleet.scaling import SCALINGS, Scaling, parse_scaling
-from bench.options.parsers import checked, number
+from bench.options.parsers import checked, number, page_path
 from router.settings import PolicyName
 
 FLEET = "Many replicas"
@@ -177,5 +178,15 @@ AutoscalePeriodS = Annotated[
         "How often the autoscaler is asked, with reports as new as that.",
         SCALING,
         show_default="1, as often as replicas push to Serve",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    checked(
+        "--page",
+        page_path,
+        "OUT.md",
+        "Compare the autoscalers on a page, with a picture beside it.",
+        SCALING,
     ),
 ]

@@ -23,11 +23,15 @@ from bench.replay.report import caveats, render_runs
 from bench.replay.results import OnProgress, ReplayResult, Run, label
 from bench.replay.schedulers import settings_of
 from bench.replay.workload import burst_shape, plan_workload
-from bench.results import environment
+from bench.results import Environment, environment
 
 
-def run_replay(arguments: ReplayArguments) -> int:
+def run_replay(arguments: ReplayArguments, command: str = "andes replay") -> int:
     """Replay the load under each scheduler, print the table, write what was asked for.
+
+    Args:
+        arguments: What to replay.
+        command: What makes it again, for those who read the result.
 
     Raises:
         UserError: A bad option or file, or a run that was stopped: half a comparison is
@@ -65,7 +69,30 @@ def run_replay(arguments: ReplayArguments) -> int:
             {r.label: steps for r in runs if (steps := steps_of(r))},
         )
         notes.print(f"wrote {escape(str(arguments.plot))}")
+    if arguments.page is not None:
+        _write_page(arguments, runs, made_by, command, notes)
     return 0
+
+
+def _write_page(
+    arguments: ReplayArguments,
+    runs: Sequence[Run],
+    made_by: Environment,
+    command: str,
+    notes: Console,
+) -> None:
+    from bench.fleet.scaling_page import (  # noqa: PLC0415 - matplotlib is slow
+        page,
+        plot_curve,
+        rows_of,
+    )
+
+    assert arguments.page is not None
+    curve = arguments.page.with_name(f"{arguments.page.stem}-curve.png")
+    rows = rows_of(runs, burst_shape(arguments) if arguments.synthetic else None)
+    plot_curve(rows, curve)
+    arguments.page.write_text(page(rows, made_by, command, curve.name))
+    notes.print(f"wrote {escape(str(arguments.page))} and {escape(str(curve))}")
 
 
 def _check(cells: Sequence[Cell], fleet: Fleet | None) -> None:
