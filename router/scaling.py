@@ -58,9 +58,8 @@ class ScalingSettings(BaseModel):
     work_share: Part = 0.85
     idle_share: Share = 0.4
     down_margin: Share = 0.25
-    # A replica that is idle for longer than it takes to start costs more than a new one.
-    down_after_s: Seconds = 30.0
-    down_every_s: Seconds = 5.0
+    down_after_s: Seconds = 60.0
+    down_every_s: Seconds = 15.0
     rate_window_s: Seconds = 10.0
 
     @model_validator(mode="after")
