@@ -154,5 +154,5 @@ def _without_folders(arguments: ReplayArguments) -> dict[str, object]:
         arguments, enc_hook=lambda path: Path(path).name
     )
     if arguments.fleet is None:
-        del named["fleet"], named["router"]
+        del named["fleet"], named["router"], named["page"]
     return named
