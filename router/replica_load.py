@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qoe import PROFILES
 from qoe.forecast import Floats
 from router.demand import DEFAULT_OUTPUT_TOKENS, DEFAULT_PROMPT_TOKENS
 from telemetry.report import SLACK_EDGES_S, EngineReport
@@ -19,6 +20,8 @@ _SHORT_BINS = SLACK_EDGES_S.index(SHORT_SLACK_S) + 1
 LEARNED_TOKENS = 200
 # What an engine is taken for before any engine has told how fast it is.
 DEFAULT_STEP_S = 0.02
+# What a reader is taken for before any has begun.
+DEFAULT_PACE_TOKENS_PER_S = PROFILES["reading"].expectation.tds
 # No engine counts as far as this: beyond it is garbage, and sums stay finite.
 _MAX_NUMBER = 1e15
 
@@ -37,6 +40,8 @@ class ReplicaLoad(NamedTuple):
         base_s: Seconds of a step; 0 while they are not known,
         per_stream_s: more for each stream in it,
         prefill_s: and for each prompt token.
+        promised_streams: Live streams that have begun or hold KV memory.
+        promised_tokens_per_s: What their readers read, together.
         output_tokens: Mean length of finished streams; 0 before the first.
         accepted_total: Streams that it ever took.
     """
@@ -51,6 +56,8 @@ class ReplicaLoad(NamedTuple):
     base_s: float
     per_stream_s: float
     prefill_s: float
+    promised_streams: float
+    promised_tokens_per_s: float
     output_tokens: float
     accepted_total: float
 
@@ -82,6 +89,8 @@ def load_of(report: EngineReport) -> ReplicaLoad:
         base_s=base_s if is_learned else 0.0,
         per_stream_s=per_stream_s if is_learned else 0.0,
         prefill_s=prefill_s if is_learned else 0.0,
+        promised_streams=report.running + report.preempted,
+        promised_tokens_per_s=report.promised_tokens_per_s,
         output_tokens=report.mean_output_tokens,
         accepted_total=report.accepted_total,
     )
@@ -100,6 +109,8 @@ class ReplicaLoads(NamedTuple):
     base_s: Floats
     per_stream_s: Floats
     prefill_s: Floats
+    promised_streams: Floats
+    promised_tokens_per_s: Floats
     output_tokens: Floats
     accepted_total: Floats
 
@@ -150,6 +161,13 @@ class FleetLoad:
         return float(known.mean()) if known.size else DEFAULT_OUTPUT_TOKENS
 
     @property
+    def pace_tokens_per_s(self) -> float:
+        """What a reader reads, in the mean of those who have begun."""
+        promised = float(self.columns.promised_tokens_per_s.sum())
+        streams = float(self.columns.promised_streams.sum())
+        return promised / streams if promised and streams else DEFAULT_PACE_TOKENS_PER_S
+
+    @property
     def context_tokens(self) -> float:
         """Mean context of a live stream, at least 1."""
         if not self.streams:
@@ -178,9 +196,7 @@ class Pressure(NamedTuple):
     work: Floats
 
 
-def pressure(
-    fleet: FleetLoad, offered_per_s: float, pace_tokens_per_s: float, spread: Floats
-) -> Pressure:
+def pressure(fleet: FleetLoad, offered_per_s: float, spread: Floats) -> Pressure:
     """The pressure if a mean replica had `spread` times its part of the load.
 
     Every term grows with `spread` and with the load. Beyond what can be done at all it is
@@ -189,7 +205,6 @@ def pressure(
     Args:
         fleet: At least one replica.
         offered_per_s: Streams that arrive per second, over all replicas.
-        pace_tokens_per_s: What a live stream is read at.
         spread: Present replicas over those that would carry the load, above 0.
     """
     means = ReplicaLoads(*(np.mean(c, keepdims=True) for c in fleet.columns))
@@ -204,7 +219,8 @@ def pressure(
         carried = full * np.maximum(1.0 - prefill, 0.0)
         streams = np.maximum(means.streams * spread, batch)
         memory = streams * fleet.context_tokens / means.capacity_tokens
-        readers = np.where(streams > 0.0, streams * pace_tokens_per_s / carried, 0.0)
+        asked = streams * fleet.pace_tokens_per_s
+        readers = np.where(streams > 0.0, asked / carried, 0.0)
     return Pressure(memory, readers, work=prefill + tokens_per_s / full)
 
 

@@ -15,7 +15,6 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from qoe import PROFILES
 from qoe.forecast import Floats
 from router.replica_load import FleetLoad, pressure
 
@@ -24,7 +23,6 @@ EVIDENCE_STREAMS = 20.0
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 Part = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
-Pace = Annotated[float, Field(gt=0.0, le=1000.0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0.0, le=86400.0, allow_inf_nan=False)]
 
 
@@ -34,7 +32,6 @@ class ScalingSettings(BaseModel):
     Attributes:
         min_replicas: Never fewer.
         max_replicas: Never more.
-        pace_tokens_per_s: What a live stream is taken to be read at; reports do not say.
         max_below_share: Live streams below target, and short of slack, that are let be.
         max_short_share: Live streams with less than 1 s of slack that are let be.
         max_backlog_s: Seconds of prefill that may wait on a replica.
@@ -53,7 +50,6 @@ class ScalingSettings(BaseModel):
 
     min_replicas: PositiveInt = 1
     max_replicas: PositiveInt = 8
-    pace_tokens_per_s: Pace = PROFILES["reading"].expectation.tds
     max_below_share: Share = 0.05
     max_short_share: Share = 0.3
     max_backlog_s: Seconds = 2.0
@@ -176,12 +172,7 @@ def _strain(
     fleet: FleetLoad, state: ScalingState, settings: ScalingSettings, spread: Floats
 ) -> Floats:
     """The worst of the pressures over its threshold, by `spread`."""
-    at = pressure(
-        fleet,
-        state.offered_per_s(settings.rate_window_s),
-        settings.pace_tokens_per_s,
-        spread,
-    )
+    at = pressure(fleet, state.offered_per_s(settings.rate_window_s), spread)
     of_readers = np.maximum(
         at.memory / settings.kv_share, at.readers / settings.promise_share
     )

@@ -293,6 +293,7 @@ class AndesScheduler(AsyncScheduler):
                 plan_failures_total=self.plan_failures_total,
                 max_running=self.max_num_running_reqs,
                 step_time=self.step_time.fitted(),
+                tokens_per_s=self.step_time.tokens_per_s,
                 uncomputed_tokens=due,
             )
             self._reporter.publish(status, self.streams)

@@ -44,6 +44,7 @@ class EngineStatus:
         free_blocks: Blocks nobody holds.
         max_running: Most streams the engine runs at once.
         step_time: What a step costs.
+        tokens_per_s: What the recent steps brought; 0 before the first.
         uncomputed_tokens: Tokens that running streams have to compute before their next
             one, by request; 1 where a stream only decodes.
     """
@@ -56,6 +57,7 @@ class EngineStatus:
     plan_failures_total: int
     max_running: int
     step_time: StepTime
+    tokens_per_s: float
     uncomputed_tokens: Mapping[str, int]
 
 
@@ -128,6 +130,8 @@ class Reporter:
             resume_debt_tokens=int(uncomputed[begun].sum()),
             slack_histogram=_histogram(slack_s),
             streams_below_target=int((qoe < TARGET_QOE).sum()),
+            promised_tokens_per_s=streams.promised_tokens_per_s,
+            tokens_per_s=status.tokens_per_s,
             harm=self._harm_of(status, streams, slots, uncomputed),
             accepted_keys=tuple(streams.accepted_keys),
         )

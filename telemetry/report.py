@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-SCHEMA = 2
+SCHEMA = 3
 SLACK_GRID_S = (1.0, 2.0, 4.0, 8.0)
 # Inner edges of the eight bins of `slack_histogram`; the first bin holds the late.
 SLACK_EDGES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -68,6 +68,10 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
         slack_histogram: Live streams by seconds until their reader notices, in bins
             between `SLACK_EDGES_S`; the first one has noticed.
         streams_below_target: Live streams whose area QoE so far is below `TARGET_QOE`.
+        promised_tokens_per_s: Sum of the paces of the readers who have begun, or whose
+            stream holds KV memory.
+        tokens_per_s: What the recent steps brought, for each second of all they did; 0
+            before the first.
         harm: `qoe.harm.harm_table` of the live streams, row by row; empty where not told.
         accepted_keys: `request_key` of the newest accepted requests, oldest first.
         accepting: False while the replica drains; its own process says so, not the engine.
@@ -100,6 +104,8 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     resume_debt_tokens: int = 0
     slack_histogram: Histogram = ()
     streams_below_target: int = 0
+    promised_tokens_per_s: float = 0.0
+    tokens_per_s: float = 0.0
     harm: Harm = ()
     accepted_keys: Keys = ()
     accepting: bool = True

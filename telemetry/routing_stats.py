@@ -67,6 +67,8 @@ def _quantised(report: EngineReport) -> EngineReport:
         step_base_s=_significant(report.step_base_s),
         step_per_stream_s=_significant(report.step_per_stream_s),
         prefill_s_per_token=_significant(report.prefill_s_per_token),
+        promised_tokens_per_s=_significant(report.promised_tokens_per_s),
+        tokens_per_s=_significant(report.tokens_per_s),
         qoe_mean=_rounded(report.qoe_mean, 2),
         qoe_p5=_rounded(report.qoe_p5, 2),
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from bench.errors import UserError
 from bench.fleet.faults import Fault
+from bench.fleet.scaling import Scaling
 from router.settings import PolicyName
 
 DEFAULT_ROUTERS: tuple[PolicyName, ...] = ("qoe",)
@@ -27,9 +28,17 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         at: The faults.
         resume_elsewhere: Streams that a killed replica had begun are continued by another.
         direct_streaming: Nobody tells a router that a stream has ended.
+        autoscale: Who changes the number of replicas, each in a run of its own; empty is
+            nobody.
+        min_replicas: Never fewer,
+        max_replicas: and never more, with `autoscale`.
+        startup_s: From the order of a replica to its first stream.
+        autoscale_period_s: How often the autoscaler is asked; None is once per push of the
+            replicas' numbers.
 
     Raises:
-        UserError: There is not one speed for each replica, or a fault is on none of them.
+        UserError: There is not one speed for each replica, a fault is on none of them, or
+            the fleet starts outside of its bounds.
     """
 
     replicas: int
@@ -41,6 +50,12 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     at: tuple[Fault, ...] = ()
     resume_elsewhere: bool = False
     direct_streaming: bool = False
+    autoscale: tuple[Scaling, ...] = ()
+    min_replicas: int = 1
+    max_replicas: int = 8
+    # Weights on a local disk and a warm compile cache; a cold node takes minutes.
+    startup_s: float = 30.0
+    autoscale_period_s: float | None = None
 
     def __post_init__(self) -> None:
         given = len(self.replica_speeds)
@@ -57,12 +72,29 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
                     f"must be a whole number from 0 to {self.replicas - 1}."
                 )
 
+        if self.autoscale:
+            self._require_bounds()
+
+    def _require_bounds(self) -> None:
+        low, high = self.min_replicas, self.max_replicas
+        if high < low:
+            raise UserError(
+                f"--max-replicas={high} is invalid: it must be at least "
+                f"--min-replicas={low}."
+            )
+        if not low <= self.replicas <= high:
+            raise UserError(
+                f"--replicas={self.replicas} is invalid: with --autoscale it must be from "
+                f"--min-replicas={low} to --max-replicas={high}."
+            )
+
     @property
     def speeds(self) -> tuple[float, ...]:
         """Of each replica, over the profile's."""
         return self.replica_speeds or (1.0,) * self.replicas
 
 
+_OF_AUTOSCALING = ("min_replicas", "max_replicas", "startup_s", "autoscale_period_s")
 _OPTIONAL = tuple(f for f in Fleet.__struct_fields__ if f != "replicas")
 # Only the defaults are read from it.
 ONE_REPLICA = Fleet(replicas=1)
@@ -78,12 +110,22 @@ def take_fleet(given: dict[str, Any]) -> tuple[Fleet | None, tuple[PolicyName, .
     replicas = given.pop("replicas", None)
     options = {name: _value(name, given) for name in _OPTIONAL}
     if replicas is not None:
+        _require_autoscale(options)
         return Fleet(replicas=replicas, **options), routers or DEFAULT_ROUTERS
     without_effect = ["router"] if routers else _changed(options)
     if without_effect:
-        flag = "--" + without_effect[0].replace("_", "-")
-        raise UserError(f"{flag} has no effect without --replicas.")
+        raise UserError(f"{_flag(without_effect[0])} has no effect without --replicas.")
     return None, ()
+
+
+def _require_autoscale(options: Mapping[str, Any]) -> None:
+    changed = [name for name in _changed(options) if name in _OF_AUTOSCALING]
+    if changed and not options["autoscale"]:
+        raise UserError(f"{_flag(changed[0])} has no effect without --autoscale.")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _value(name: str, given: dict[str, Any]) -> Any:

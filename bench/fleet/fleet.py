@@ -1,9 +1,9 @@
-"""Many replicas and their routers in one virtual time."""
+"""Many replicas, their routers and an autoscaler in one virtual time."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from enum import IntEnum
 from functools import partial
 from itertools import count
@@ -14,9 +14,13 @@ from bench.fleet.arguments import Fleet
 from bench.fleet.book import Book
 from bench.fleet.faults import Fault, FaultKind
 from bench.fleet.load import LoadColumns, continued
+from bench.fleet.members import Lease, Members
 from bench.fleet.replica import Replica
+from bench.fleet.results import ScaleEvent
 from bench.fleet.routers import Routers
+from bench.fleet.scaling import Scaler
 from qoe.metrics import Floats
+from router.replica_load import FleetLoad, ReplicaLoad, load_of
 from telemetry.report import EngineReport
 
 # How often Serve collects a replica's routing stats.
@@ -43,8 +47,9 @@ class _Order(IntEnum):
     STEP_ENDS = 1
     REPORT = 2
     STATS = 3
-    ARRIVAL = 4
-    STEP_STARTS = 5
+    SCALE = 4
+    ARRIVAL = 5
+    STEP_STARTS = 6
 
 
 class FleetRun:
@@ -53,36 +58,44 @@ class FleetRun:
     Invariants:
         Time never goes back.
         Every row ends once in the book.
-        A stream waits for no router, and every router knows at once who is dead.
+        A stream waits for no router, and every router knows at once who is dead or is to
+            leave.
+        Scaling cuts no stream off.
         The pending events are those of the replicas and of reports under way, and one
             arrival: their number does not grow with the load.
 
     Args:
         options: Delay of reports, faults, and what happens to streams cut off.
-        replicas: With their engines attached.
+        members: Where replicas come from.
         routers: Reading `clock`.
         load: Where rows get their streams from.
         rows: Which of them arrive, in order.
         book: Keeps what becomes of them.
         clock: Set by the run.
+        scaler: Asked for the number of replicas; None leaves it.
 
     Attributes:
+        events: When the scaler wanted another number than before.
         demand_cvs: Imbalance of the replicas' demand, once every `STATS_PERIOD_S`.
     """
 
     def __init__(
         self,
         options: Fleet,
-        replicas: Sequence[Replica],
+        members: Members,
         routers: Routers,
         load: LoadColumns,
         rows: Sequence[int],
         book: Book,
         clock: Clock,
+        scaler: Scaler | None,
     ) -> None:
         self.demand_cvs: list[float] = []
+        self.events: list[ScaleEvent] = []
         self._options = options
-        self._replicas = replicas
+        self._members = members
+        self._scaler = scaler
+        self._wanted = options.replicas
         self._routers = routers
         self._load = load
         self._rows: Iterator[int] = iter(rows)
@@ -93,9 +106,12 @@ class FleetRun:
 
     def run(self) -> None:
         """Play until every stream has ended."""
-        for replica in self._replicas:
+        for _ in range(self._wanted):
+            replica = self._members.join(self._members.order(0.0), 0.0)
             self._send_reports(replica, delay_s=0.0)
         self._tell_stats()
+        if self._scaler is not None:
+            self._await_scaler(self._scaler)
         for fault in self._options.at:
             self._at(fault.at_s, _Order.FAULT, partial(self._fault, fault))
         self._await_arrival()
@@ -120,20 +136,17 @@ class FleetRun:
 
     def _place(self, row: int, came_s: Floats | None = None) -> None:
         """Have a stream, or what is left of it, routed now."""
-        alive = self._alive()
-        if not alive:
+        serving = self._members.serving
+        if not serving:
             self._book.lost(row)
             return
         stream = self._load[row]
         if came_s is not None:
             stream = continued(stream, came_s)
-        replica = self._routers.choose(alive, str(row), stream)
+        replica = self._routers.choose(serving, str(row), stream)
         replica.give(str(row), stream)
         if not replica.is_busy:
             self._await_step(replica)
-
-    def _alive(self) -> list[Replica]:
-        return [replica for replica in self._replicas if replica.is_alive]
 
     # ---- steps ---------------------------------------------------------------------------
 
@@ -156,6 +169,8 @@ class FleetRun:
         replica.is_busy = False
         if replica.has_work:
             self._await_step(replica)
+        elif replica.is_leaving:
+            self._members.gone(replica, self._clock.now_s)
 
     # ---- reports -------------------------------------------------------------------------
 
@@ -172,17 +187,63 @@ class FleetRun:
 
     def _tell_stats(self) -> None:
         """Serve collects routing stats; and the imbalance of this moment is noted."""
-        alive = self._alive()
-        for replica in alive:
+        serving = self._members.serving
+        for replica in serving:
             if replica.is_heard:
                 self._routers.hear_slowly(replica.number, replica.last_report)
-        self.demand_cvs.append(variation([replica.demand_tokens for replica in alive]))
+        self.demand_cvs.append(variation([replica.demand_tokens for replica in serving]))
         self._at(self._clock.now_s + STATS_PERIOD_S, _Order.STATS, self._tell_stats)
+
+    # ---- scaling -------------------------------------------------------------------------
+
+    def _await_scaler(self, scaler: Scaler) -> None:
+        at_s = self._clock.now_s + scaler.period_s
+        self._at(at_s, _Order.SCALE, partial(self._scale, scaler))
+
+    def _scale(self, scaler: Scaler) -> None:
+        now_s, before = self._clock.now_s, self._wanted
+        loads: dict[Hashable, ReplicaLoad] = {
+            replica.number: load_of(replica.last_report)
+            for replica in self._members.serving
+            if replica.is_heard and replica.last_report is not None
+        }
+        self._wanted = scaler.target(FleetLoad.of(loads), before, now_s)
+        if self._wanted != before:
+            event = ScaleEvent(at_s=now_s, before=before, after=self._wanted)
+            self.events.append(event)
+        self._resize()
+        self._await_scaler(scaler)
+
+    def _resize(self) -> None:
+        """Order what is missing, or let the newest go, those that still start first."""
+        members, now_s = self._members, self._clock.now_s
+        starting, serving = members.starting, members.serving
+        surplus = len(starting) + len(serving) - self._wanted
+        for _ in range(-surplus):
+            lease = members.order(now_s)
+            join = partial(self._join, lease)
+            self._at(now_s + self._options.startup_s, _Order.SCALE, join)
+        for _ in range(surplus):
+            if starting:
+                members.cancel(starting.pop(), now_s)
+            else:
+                self._leave(serving.pop())
+
+    def _join(self, lease: Lease) -> None:
+        if lease.until_s is None:
+            self._send_reports(self._members.join(lease, self._clock.now_s))
+            self._routers.retain(self._members.serving)
+
+    def _leave(self, replica: Replica) -> None:
+        self._members.leave(replica, self._clock.now_s)
+        self._routers.retain(self._members.serving)
+        if not replica.streams:
+            self._members.gone(replica, self._clock.now_s)
 
     # ---- faults --------------------------------------------------------------------------
 
     def _fault(self, fault: Fault) -> None:
-        replica = self._replicas[fault.replica]
+        replica = self._members.replicas[fault.replica]
         happen: dict[FaultKind, Callable[[], None]] = {
             "kill": partial(self._kill, replica),
             "slow": partial(replica.set_speed, fault.speed),
@@ -200,7 +261,8 @@ class FleetRun:
 
     def _kill(self, replica: Replica) -> None:
         cut_off = replica.kill(self._clock.now_s)
-        self._routers.retain(self._alive())
+        self._members.gone(replica, self._clock.now_s)
+        self._routers.retain(self._members.serving)
         for request_id, delivered_at_s in cut_off:
             self._routers.ended(replica.number, request_id)
             self._go_on(int(request_id), replica, delivered_at_s)

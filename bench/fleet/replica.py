@@ -47,7 +47,8 @@ class Replica:
         Every stream given is handed out once: by `finish_step`, or by `kill`.
 
     Attributes:
-        is_alive: Not killed.
+        is_alive: Not killed, and not gone for good.
+        is_leaving: No router sends it anything; it finishes what it has.
         accepting: Not draining; its reports say so.
         is_heard: Its reports reach the routers.
         is_busy: A step of it is under way, or about to start.
@@ -59,7 +60,7 @@ class Replica:
     def __init__(self, number: int, speed: float = 1.0) -> None:
         self.number = number
         self.is_alive = self.accepting = self.is_heard = True
-        self.is_busy = False
+        self.is_leaving = self.is_busy = False
         self.streams = 0
         self.busy_s = 0.0
         self.last_report: EngineReport | None = None
@@ -69,9 +70,13 @@ class Replica:
         self._ended: list[Delivered] = []
         self._reports: list[EngineReport] = []
 
-    def attach(self, engine: MeteredEngine) -> None:
-        """Take the engine; its `on_done` is `ended`, its scheduler a `TellingScheduler`."""
+    def attach(self, engine: MeteredEngine, now_s: float = 0.0) -> None:
+        """Take the engine, which begins now.
+
+        Its `on_done` is `ended`, its scheduler a `TellingScheduler`.
+        """
         self.engine = engine
+        engine.now_s = now_s
         self._profile_cost = engine.cost
         self.set_speed(self._speed)
         engine.scheduler.publish_to(self)

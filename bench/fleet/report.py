@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rich.table import Table
 
 from bench.fleet.arguments import Fleet
-from bench.fleet.results import FleetSummary, ReplicaSummary
+from bench.fleet.results import FleetSummary, ReplicaSummary, ScaleStep
 from bench.replay.results import Run
 from bench.report import Block, metric_table
 
 # What is wider or longer than this is for the JSON.
 MAX_RUNS_SHOWN = 3
 MAX_REPLICAS_SHOWN = 16
+
+
+def _changes(summary: FleetSummary) -> str:
+    if summary.scaling is None:
+        return "–"
+    steps = [event.after - event.before for event in summary.scaling.events]
+    return f"{sum(n for n in steps if n > 0)} / {-sum(n for n in steps if n < 0)}"
+
+
+def _most(summary: FleetSummary) -> int:
+    """Of the replicas that hold GPUs."""
+    if summary.scaling is None:
+        return len(summary.replicas)
+    return max(s.starting + s.serving + s.leaving for s in summary.scaling.steps)
+
 
 _BLOCKS: tuple[Block[FleetSummary], ...] = (
     (
@@ -35,6 +51,14 @@ _BLOCKS: tuple[Block[FleetSummary], ...] = (
             ("placed without scores", lambda s: f"{s.fallbacks:,}"),
         ),
     ),
+    (
+        "replicas",
+        (
+            ("GPU-seconds", lambda s: f"{s.gpu_seconds:,.0f}"),
+            ("ordered and let go", _changes),
+            ("most at once", lambda s: f"{_most(s):,}"),
+        ),
+    ),
 )
 
 
@@ -46,10 +70,17 @@ def fleet_tables(runs: Sequence[Run]) -> list[Table]:
     if not fleets:
         return []
     tables = [metric_table(_BLOCKS, fleets)]
-    is_small = len(fleets[0][1].replicas) <= MAX_REPLICAS_SHOWN
+    is_small = max(len(f.replicas) for _, f in fleets) <= MAX_REPLICAS_SHOWN
     if is_small and len(fleets) <= MAX_RUNS_SHOWN:
         tables.append(_replica_table(fleets))
     return tables
+
+
+def steps_of(run: Run) -> tuple[ScaleStep, ...]:
+    """Its replicas over time; empty where their number was given."""
+    summary = run.summary
+    scaling = summary.scaling if isinstance(summary, FleetSummary) else None
+    return () if scaling is None else scaling.steps
 
 
 def fleet_caveats(runs: Sequence[Run], fleet: Fleet | None) -> list[str]:
@@ -76,7 +107,8 @@ def _replica_table(fleets: Sequence[tuple[str, FleetSummary]]) -> Table:
     table.add_column("replica", justify="right")
     for label, _ in fleets:
         table.add_column(label, justify="right")
-    rows = zip(*(summary.replicas for _, summary in fleets), strict=True)
+    # An autoscaler makes as many as it likes.
+    rows = zip_longest(*(summary.replicas for _, summary in fleets))
     for number, replicas in enumerate(rows):
         table.add_row(str(number), *map(_cell, replicas))
     return table
@@ -91,6 +123,8 @@ def _busy(replica: ReplicaSummary) -> float:
     return replica.busy_share
 
 
-def _cell(replica: ReplicaSummary) -> str:
+def _cell(replica: ReplicaSummary | None) -> str:
+    if replica is None:
+        return "–"
     qoe = "–" if replica.mean_qoe_area is None else f"{replica.mean_qoe_area:.3f}"
     return f"{replica.requests:,} · {qoe} · {replica.busy_share:.0%}"

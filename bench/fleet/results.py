@@ -39,6 +39,51 @@ class Imbalance(msgspec.Struct, frozen=True):
     demand_cv: float
 
 
+class ScaleStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The replicas from one moment on; all three hold GPUs.
+
+    Attributes:
+        starting: Ordered, and not there yet.
+        serving: Those that take streams.
+        leaving: Those that only finish what they have.
+    """
+
+    at_s: float
+    starting: int
+    serving: int
+    leaving: int
+
+
+class ScaleEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An autoscaler wants another number of replicas than before."""
+
+    at_s: float
+    before: int
+    after: int
+
+
+class ScalingSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What an autoscaler did.
+
+    Attributes:
+        policy: Its name.
+        settings: All that it went by.
+        period_s: How often it was asked.
+        startup_s: From the order of a replica to its first stream.
+        events: Its changes of mind.
+        steps: What became of them.
+        steps_left_out: Steps beyond the longest list.
+    """
+
+    policy: str
+    settings: dict[str, object]
+    period_s: float
+    startup_s: float
+    events: tuple[ScaleEvent, ...]
+    steps: tuple[ScaleStep, ...]
+    steps_left_out: int
+
+
 class FleetSummary(RunSummary, frozen=True, kw_only=True):
     """One run of a fleet in numbers; `peak_waiting` is of its worst replica.
 
@@ -48,6 +93,9 @@ class FleetSummary(RunSummary, frozen=True, kw_only=True):
         rerouted: Times that a stream without a token was sent to another replica.
         resumed: Times that a stream was continued by another replica.
         fallbacks: Placements without scores, for want of fresh reports.
+        gpu_seconds: That replicas held GPUs: starting, serving and leaving, until the last
+            token.
+        scaling: What the autoscaler did; None without one.
     """
 
     router: str
@@ -57,3 +105,5 @@ class FleetSummary(RunSummary, frozen=True, kw_only=True):
     rerouted: int
     resumed: int
     fallbacks: int
+    gpu_seconds: float
+    scaling: ScalingSummary | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,9 +12,16 @@ from bench.fleet.arguments import Fleet
 from bench.fleet.book import Book
 from bench.fleet.fleet import Clock, FleetRun, variation
 from bench.fleet.load import LoadColumns
+from bench.fleet.members import Members
 from bench.fleet.replica import Replica, TellingScheduler
-from bench.fleet.results import FleetSummary, Imbalance, ReplicaSummary
+from bench.fleet.results import (
+    FleetSummary,
+    Imbalance,
+    ReplicaSummary,
+    ScalingSummary,
+)
 from bench.fleet.routers import Routers
+from bench.fleet.scaling import Scaler, Scaling
 from bench.replay.arguments import Cell
 from bench.replay.profiles import latency_profile
 from bench.replay.results import OnProgress, Run, plan_ms
@@ -26,11 +33,22 @@ from router.settings import PolicyName
 
 
 def replay_fleet(
-    cell: Cell, fleet: Fleet, router: PolicyName, on_progress: OnProgress | None = None
+    cell: Cell,
+    fleet: Fleet,
+    router: PolicyName,
+    on_progress: OnProgress | None = None,
+    scaling: Scaling | None = None,
 ) -> Run:
     """Replay the load of a cell through many replicas of its engine.
 
     The same arguments give the same run, `plan_ms` aside.
+
+    Args:
+        cell: Load, engine and scheduler.
+        fleet: The replicas at the start, and what happens to them.
+        router: Of every router.
+        on_progress: Called whenever a stream has ended.
+        scaling: Who changes the number of replicas; None is nobody.
 
     Raises:
         UserError: A bad file, profile or setting, or a load without requests.
@@ -40,7 +58,7 @@ def replay_fleet(
     limit_tokens = largest_stream(engine_size(cell, latency_profile(cell.profile)))
     rows = [row for row, stream in enumerate(load) if is_possible(stream, limit_tokens)]
     book = Book(load, len(load) - len(rows), on_progress)
-    replicas = _replicas(cell, fleet, load, rows)
+    members = Members(_maker(cell, fleet, load, rows))
     clock = Clock()
     routers = Routers(
         router,
@@ -50,13 +68,15 @@ def replay_fleet(
         seed=cell.seed,
         tells_of_ends=not fleet.direct_streaming,
     )
-    run = FleetRun(fleet, replicas, routers, load, rows, book, clock)
+    scaler = _scaler(scaling, fleet)
+    run = FleetRun(fleet, members, routers, load, rows, book, clock, scaler)
     run.run()
+    replicas, makespan_s = members.replicas, book.scores.makespan_s
     summary = FleetSummary(
         **msgspec.structs.asdict(book.scores.quality()),
         **_engine_numbers(replicas, len(load)),
         refused=len(load) - len(rows),
-        makespan_s=book.scores.makespan_s,
+        makespan_s=makespan_s,
         router=router,
         replicas=tuple(_replica_summary(replica, book) for replica in replicas),
         imbalance=_imbalance(replicas, book, run.demand_cvs),
@@ -64,14 +84,27 @@ def replay_fleet(
         rerouted=book.rerouted,
         resumed=book.resumed,
         fallbacks=routers.fallbacks,
+        gpu_seconds=members.held_s(makespan_s) * latency_profile(cell.profile).tp,
+        scaling=_scaling_summary(scaling, scaler, run, members, fleet),
     )
     failures = sum(r.engine.scheduler.plan_failures_total for r in replicas)
-    return Run(cell.scheduler, summary, book.scores, failures, router)
+    label = scaling.label if scaling else None
+    return Run(cell.scheduler, summary, book.scores, failures, router, label)
 
 
-def _replicas(
+def _scaler(scaling: Scaling | None, fleet: Fleet) -> Scaler | None:
+    if scaling is None:
+        return None
+    # Ray takes seconds to import, and a fleet of one size needs none of it.
+    from bench.fleet.scalers import scaler_of  # noqa: PLC0415
+
+    return scaler_of(scaling, fleet)
+
+
+def _maker(
     cell: Cell, fleet: Fleet, load: LoadColumns, rows: Sequence[int]
-) -> list[Replica]:
+) -> Callable[[int, float], Replica]:
+    """Makes the replica of a number; those beyond the first ones have the speed 1."""
     profile = latency_profile(cell.profile)
     settings = settings_of(cell, profile)
     if fleet.report_period_s is not None:
@@ -79,18 +112,41 @@ def _replicas(
     size = engine_size(cell, profile)
     if SCHEDULERS[cell.scheduler].has_kv_for_all:
         size = with_kv_for_all(size, map(load.__getitem__, rows))
-    replicas = [Replica(number, speed) for number, speed in enumerate(fleet.speeds)]
-    for replica in replicas:
-        replica.attach(
-            MeteredEngine(
-                settings,
-                size,
-                cost=profile.cost,
-                scheduler_cls=TellingScheduler,
-                on_done=replica.ended,
-            )
+    speeds = dict(enumerate(fleet.speeds))
+
+    def make(number: int, now_s: float) -> Replica:
+        replica = Replica(number, speeds.get(number, 1.0))
+        engine = MeteredEngine(
+            settings,
+            size,
+            cost=profile.cost,
+            scheduler_cls=TellingScheduler,
+            on_done=replica.ended,
         )
-    return replicas
+        replica.attach(engine, now_s)
+        return replica
+
+    return make
+
+
+def _scaling_summary(
+    scaling: Scaling | None,
+    scaler: Scaler | None,
+    run: FleetRun,
+    members: Members,
+    fleet: Fleet,
+) -> ScalingSummary | None:
+    if scaling is None or scaler is None:
+        return None
+    return ScalingSummary(
+        policy=scaling.name,
+        settings=scaler.settings,
+        period_s=scaler.period_s,
+        startup_s=fleet.startup_s,
+        events=tuple(run.events),
+        steps=tuple(members.steps),
+        steps_left_out=members.steps_left_out,
+    )
 
 
 def _engine_numbers(replicas: Sequence[Replica], num_requests: int) -> dict[str, Any]:

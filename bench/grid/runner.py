@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from bench.replay.results import RunSummary
 from bench.scores import percentile
 
 Key = TypeVar("Key", bound=Hashable)
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,16 @@ class Workers:
 
     def run(self, cells: Mapping[Key, Cell]) -> Iterator[tuple[Key, Measured | Exception]]:
         """Start cells in the order given, and yield each as it ends, well or not."""
-        keys: dict[Future[Measured], Key] = {}
+        return self.each(cells, measure)
+
+    def each(
+        self, jobs: Mapping[Key, Job], do: Callable[[Job], Done]
+    ) -> Iterator[tuple[Key, Done | Exception]]:
+        """As `run`, of anything that can be sent to a process."""
+        keys: dict[Future[Done], Key] = {}
         with _ctrl_c_is_ours():
-            for key, cell in cells.items():
-                keys[self._pool.submit(measure, cell)] = key
+            for key, job in jobs.items():
+                keys[self._pool.submit(do, job)] = key
         for future in as_completed(keys):
             error = future.exception()
             if error is not None and not isinstance(error, Exception):

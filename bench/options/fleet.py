@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
 from bench.errors import Limits, UserError, shown
 from bench.fleet.faults import FORM, KINDS, Fault, parse_fault
-from bench.options.parsers import checked, number
+from bench.fleet.scaling import FORM as SCALING_FORM
+from bench.fleet.scaling import SCALINGS, Scaling, parse_scaling
+from bench.options.parsers import checked, number, page_path
 from router.settings import PolicyName
 
 FLEET = "Many replicas"
+SCALING = "Autoscaling of many replicas"
 
 ROUTER_NAMES: tuple[str, ...] = get_args(PolicyName)
 _SPEED = Limits(0.01, 100, "times the profile's speed")
@@ -124,5 +128,65 @@ DirectStreaming = Annotated[
         "--direct-streaming",
         help="Routers are never told that a stream has ended; they have reports to go by.",
         rich_help_panel=FLEET,
+    ),
+]
+Autoscale = Annotated[
+    list[Scaling] | None,
+    checked(
+        "--autoscale",
+        parse_scaling,
+        "|".join(SCALINGS),
+        f"Who changes the number of replicas, {SCALING_FORM}, as "
+        "ongoing,target_ongoing_requests=40. qoe is ours, ongoing is Ray Serve's own on "
+        "ongoing requests. Repeat it to compare.",
+        SCALING,
+    ),
+]
+MinReplicas = Annotated[
+    int,
+    number(
+        "--min-replicas",
+        Limits(1, 1024, "replicas", whole=True),
+        "Never fewer.",
+        SCALING,
+    ),
+]
+MaxReplicas = Annotated[
+    int,
+    number(
+        "--max-replicas",
+        Limits(1, 1024, "replicas", whole=True),
+        "Never more.",
+        SCALING,
+    ),
+]
+StartupS = Annotated[
+    float,
+    number(
+        "--startup-s",
+        Limits(0, 3600, "seconds"),
+        "From the order of a replica to its first stream; it holds its GPUs meanwhile. "
+        "30 s is weights on a local disk and a warm compile cache.",
+        SCALING,
+    ),
+]
+AutoscalePeriodS = Annotated[
+    float | None,
+    number(
+        "--autoscale-period-s",
+        Limits(0.1, 3600, "seconds"),
+        "How often the autoscaler is asked, with reports as new as that.",
+        SCALING,
+        show_default="1, as often as replicas push to Serve",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    checked(
+        "--page",
+        page_path,
+        "OUT.md",
+        "Compare the autoscalers on a page, with a picture beside it.",
+        SCALING,
     ),
 ]

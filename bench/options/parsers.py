@@ -88,3 +88,10 @@ def plot_path(flag: str, text: str) -> Path:
             f"{', '.join(_PLOT_SUFFIXES)}."
         )
     return path
+
+
+def page_path(flag: str, text: str) -> Path:
+    path = output_path(flag, text)
+    if path.suffix != ".md":
+        raise UserError(f"{flag}={shown(text)} is invalid: its name must end in .md.")
+    return path

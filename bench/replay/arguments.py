@@ -72,6 +72,7 @@ class ReplayArguments(Scenario, frozen=True, kw_only=True):
     Attributes:
         fleet: The replicas behind each router; None is one engine and no router.
         router: Routing policies, each with every scheduler.
+        page: Where to compare the autoscalers; its picture goes beside it.
     """
 
     scheduler: tuple[str, ...] = DEFAULT_SCHEDULERS
@@ -79,6 +80,12 @@ class ReplayArguments(Scenario, frozen=True, kw_only=True):
     router: tuple[PolicyName, ...] = ()
     json: Path | None = None
     plot: Path | None = None
+    page: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.page is not None and not (self.fleet and self.fleet.autoscale):
+            raise UserError("--page has no effect without --autoscale.")
 
     def cell(self, scheduler: str) -> Cell:
         """The run of one of the schedulers."""
@@ -101,12 +108,12 @@ def replay_arguments(given: Mapping[str, Any]) -> ReplayArguments:
             "fleet": fleet,
             "router": routers,
             "scheduler": tuple(options["scheduler"] or DEFAULT_SCHEDULERS),
-            "settings": _overrides(options["settings"] or ()),
+            "settings": overrides_of(options["settings"] or ()),
         }
     )
 
 
-def _overrides(texts: Iterable[str]) -> dict[str, str]:
+def overrides_of(texts: Iterable[str]) -> dict[str, str]:
     """`KEY=VALUE` texts as a dict; the last of several for one key counts."""
     overrides = {}
     for text in texts:

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.figure import MUTED, STYLE, cdf, colours, mark
+from bench.fleet.results import ScaleStep
 from bench.load import BurstShape
 from bench.scores import GOOD_QOE, Scores
 from qoe.metrics import Floats
 
 Runs = Mapping[str, Scores]
+# By the same labels.
+Replicas = Mapping[str, Sequence[ScaleStep]]
 
 _BURST = "#f6e7c8"
 _MAX_BINS = 80
 # Fewer streams than this in a bin make a mean that only shows luck.
 _STREAMS_PER_BIN = 12
+# Longer labels get a line each.
+_LEGEND_CHARS = 24
 
 
-def plot_replays(runs: Runs, path: Path, bursts: BurstShape | None = None) -> None:
+def plot_replays(
+    runs: Runs,
+    path: Path,
+    bursts: BurstShape | None = None,
+    replicas: Replicas | None = None,
+) -> None:
     """Draw the runs of one load over one another; the suffix of `path` picks the format.
 
     Args:
         runs: Scores by scheduler, all of the same streams.
         path: Where the figure goes.
         bursts: When a synthetic load was in a burst; None shades nothing.
+        replicas: Of the runs that an autoscaler changed; they get a panel of their own.
 
     Raises:
         ValueError: There is no run.
@@ -41,19 +53,46 @@ def plot_replays(runs: Runs, path: Path, bursts: BurstShape | None = None) -> No
     if not runs:
         raise ValueError("there is no run to draw")
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.5, 9.0))
-        grid = figure.add_gridspec(3, 2, height_ratios=(1.0, 2.0, 2.4))
-        arrivals = figure.add_subplot(grid[0, :])
-        over_time = figure.add_subplot(grid[1, :], sharex=arrivals)
+        heights = [1.0, *([1.2] if replicas else []), 2.0, 2.4]
+        figure = Figure(figsize=(11.5, 9.0 if not replicas else 10.8))
+        grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+        arrivals, *above, over_time = _timed_panels(figure, grid, len(heights) - 1)
         _plot_arrivals(arrivals, runs)
+        for axes in above:
+            _plot_replicas(axes, runs, replicas or {})
         _plot_over_time(over_time, runs)
-        for axes in (arrivals, over_time):
+        for axes in (arrivals, *above, over_time):
             _shade(axes, bursts, _span_s(runs))
-        arrivals.tick_params(labelbottom=False)
-        _plot_area(figure.add_subplot(grid[2, 0]), runs)
-        _plot_ttft(figure.add_subplot(grid[2, 1]), runs)
+        _plot_area(figure.add_subplot(grid[-1, 0]), runs)
+        _plot_ttft(figure.add_subplot(grid[-1, 1]), runs)
         _add_legend(figure, runs, has_bursts=bursts is not None and bursts.intensity > 1)
         figure.savefig(path, dpi=150)
+
+
+def _timed_panels(figure: Figure, grid: GridSpec, count: int) -> list[Axes]:
+    """Panels over one axis of time; the last one names it."""
+    panels = [figure.add_subplot(grid[0, :])]
+    for row in range(1, count):
+        panels.append(figure.add_subplot(grid[row, :], sharex=panels[0]))
+    for axes in panels[:-1]:
+        axes.tick_params(labelbottom=False)
+    return panels
+
+
+def _plot_replicas(axes: Axes, runs: Runs, replicas: Replicas) -> None:
+    span_s = _span_s(runs)
+    for label, colour in colours(runs).items():
+        steps = [step for step in replicas.get(label, ()) if step.at_s <= span_s]
+        if not steps:
+            continue
+        times_s = [*(step.at_s for step in steps), span_s]
+        held = [s.starting + s.serving + s.leaving for s in steps]
+        serving = [s.serving for s in steps]
+        axes.stairs(held, times_s, baseline=None, color=colour, linewidth=1, alpha=0.5)
+        axes.stairs(serving, times_s, baseline=None, color=colour)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(ylim=(0, None), ylabel="replicas")
+    axes.set_title("Fleet: replicas that serve (strong), and that hold GPUs (faint)")
 
 
 def _plot_arrivals(axes: Axes, runs: Runs) -> None:
@@ -108,7 +147,10 @@ def _add_legend(figure: Figure, runs: Runs, *, has_bursts: bool) -> None:
     ]
     if has_bursts:
         handles.append(Patch(color=_BURST, label="burst"))
-    figure.legend(handles=handles, loc="outside upper left", fontsize=11, ncols=4)
+    # An autoscaler is named with its settings.
+    longest = max(len(label) for label in runs)
+    ncols = 4 if longest <= _LEGEND_CHARS else 1
+    figure.legend(handles=handles, loc="outside upper left", fontsize=11, ncols=ncols)
 
 
 def _shade(axes: Axes, bursts: BurstShape | None, span_s: float) -> None:

@@ -55,6 +55,7 @@ class Run:
     Attributes:
         plan_failures: Steps in which the scheduler failed and left the step to vLLM.
         router: The routing policy before it; None for one engine without.
+        scaling: Who changed the number of replicas; None for nobody.
     """
 
     scheduler: str
@@ -62,20 +63,22 @@ class Run:
     scores: Scores
     plan_failures: int
     router: str | None = None
+    scaling: str | None = None
 
     @property
     def label(self) -> str:
         """Its name in tables and pictures."""
-        return label(self.scheduler, self.router)
+        return label(self.scheduler, self.router, self.scaling)
 
     def row(self) -> dict[str, object]:
         """The run as JSON has it."""
         return {"scheduler": self.scheduler, **msgspec.to_builtins(self.summary)}
 
 
-def label(scheduler: str, router: str | None) -> str:
+def label(scheduler: str, router: str | None, scaling: str | None = None) -> str:
     """What a run is called."""
-    return scheduler if router is None else f"{router} + {scheduler}"
+    routed = scheduler if router is None else f"{router} + {scheduler}"
+    return routed if scaling is None else f"{routed}, {scaling}"
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ def report_of() -> Callable[..., EngineReport]:
             "plan_failures_total": 3,
             "max_running": 8,
             "step_time": STEP_TIME,
+            "tokens_per_s": 77.0,
             "uncomputed_tokens": {},
         }
         reporter = reporter or Reporter(None, SchedulerSettings(resume=resume))
@@ -104,6 +105,16 @@ def test_the_fit_of_the_step_time_is_told(report_of) -> None:
     report = report_of(crowd())
     fit = (report.step_base_s, report.step_per_stream_s, report.prefill_s_per_token)
     assert StepTime(*fit) == STEP_TIME
+
+
+def test_what_readers_were_promised_is_told_beside_what_the_engine_brings(
+    report_of,
+) -> None:
+    report = report_of(crowd())
+    # All but the one that has neither memory nor a token.
+    assert report.promised_tokens_per_s == pytest.approx(4 * READER.tds)
+    assert report.running + report.preempted == 4
+    assert report.tokens_per_s == 77.0
 
 
 def test_harm_is_told_while_somebody_can_be_harmed(report_of) -> None:

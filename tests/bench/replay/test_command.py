@@ -42,6 +42,8 @@ FLEET_KEYS = {
     "rerouted",
     "resumed",
     "fallbacks",
+    "gpu_seconds",
+    "scaling",
 }
 REPLICA_KEYS = {
     "requests",
@@ -157,7 +159,37 @@ def test_a_fleet_is_told_and_written_for_each_scheduler_and_router(trace, tmp_pa
         ],
         "resume_elsewhere": True,
         "direct_streaming": True,
+        "autoscale": [],
+        "min_replicas": 1,
+        "max_replicas": 8,
+        "startup_s": 30.0,
+        "autoscale_period_s": None,
     }
+
+
+def test_autoscalers_are_compared_with_their_replicas_over_time(trace, tmp_path) -> None:
+    out, page = tmp_path / "runs.json", tmp_path / "scaling.md"
+    done = replay(
+        "--trace", trace, "--kv-tokens", 800, "--replicas", 1, "--max-replicas", 3,
+        "--startup-s", 0.3, "--autoscale-period-s", 0.1, "--scheduler", "andes",
+        "--router", "kv_ledger", "--autoscale", "qoe",
+        "--autoscale", "ongoing,target_ongoing_requests=5,upscale_delay_s=0",
+        "--json", out, "--plot", tmp_path / "runs.png", "--page", page,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    qoe, ongoing = json.loads(out.read_text())["runs"]
+    for run, policy in ((qoe, "qoe"), (ongoing, "ongoing")):
+        assert run["scaling"]["policy"] == policy
+        assert run["scaling"]["steps"][0]["serving"] == 1
+        assert max(step["serving"] for step in run["scaling"]["steps"]) <= 3
+        assert run["gpu_seconds"] > run["makespan_s"]
+        assert {"at_s", "before", "after"} == set(run["scaling"]["events"][0])
+    assert ongoing["scaling"]["settings"]["target_ongoing_requests"] == 5
+    told = page.read_text()
+    assert "`ongoing,target_ongoing_requests=5,upscale_delay_s=0`" in told
+    assert f"{qoe['gpu_seconds']:,.0f}" in told
+    assert "(scaling-curve.png)" in told
+    assert (tmp_path / "scaling-curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_streams_cut_off_and_faults_that_came_too_late_are_told_of(trace) -> None:
@@ -230,6 +262,22 @@ def test_refused_requests_are_told_of(trace) -> None:
         (
             ["--synthetic", "--replicas", "2", "--at", "60 stop 1"],
             "--at 60 stop 1 is invalid: it must be SECONDS KIND REPLICA",
+        ),
+        (
+            ["--synthetic", "--replicas", "2", "--autoscale", "cpu"],
+            "--autoscale cpu is invalid: it must be NAME or NAME,KEY=VALUE,...",
+        ),
+        (
+            ["--synthetic", "--replicas", "2", "--autoscale", "qoe,work=1"],
+            "--autoscale qoe,work=... is invalid: the settings of qoe are",
+        ),
+        (
+            ["--synthetic", "--replicas", "2", "--max-replicas", "4"],
+            "--max-replicas has no effect without --autoscale.",
+        ),
+        (
+            ["--synthetic", "--replicas", "2", "--page", "x.md"],
+            "--page has no effect without --autoscale.",
         ),
         (["--synthetic", "--router", "qoe"], "--router has no effect without --replicas."),
         (["--synthetic", "--at", "1 kill 0"], "--at has no effect without --replicas."),

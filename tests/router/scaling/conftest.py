@@ -23,6 +23,8 @@ IDLE = ReplicaLoad(
     base_s=0.01,
     per_stream_s=1e-4,
     prefill_s=1e-4,
+    promised_streams=0.0,
+    promised_tokens_per_s=0.0,
     output_tokens=100.0,
     accepted_total=0.0,
 )

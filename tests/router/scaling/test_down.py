@@ -28,12 +28,15 @@ def test_a_moment_of_trouble_starts_the_cool_down_again(
     decisions: Callable[..., list[int]],
     changed_at: Callable[[list[int]], list[int]],
 ) -> None:
+    cool_down_s = int(LIMITS.down_after_s)
+    moment_s = cool_down_s - 1
+
     def loads(second: int, replicas: int) -> list[ReplicaLoad]:
-        is_moment = second == 50
+        is_moment = second == moment_s
         return [busy(100.0, backlog_tokens=40_000 if is_moment else 0)] * replicas
 
-    numbers = decisions(loads, 10, 112)
-    assert changed_at(numbers) == [int(51 + LIMITS.down_after_s)]
+    numbers = decisions(loads, 10, moment_s + cool_down_s + 2)
+    assert changed_at(numbers) == [moment_s + 1 + cool_down_s]
 
 
 def test_nobody_leaves_whom_the_others_could_not_replace(
