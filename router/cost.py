@@ -72,8 +72,14 @@ class Costs(NamedTuple):
         return total
 
 
-def placement_costs(fleet: FleetState, ask: Ask) -> Costs:
-    """w · (1 − Q) of the stream, and the QoE that it takes from others."""
+def placement_costs(fleet: FleetState, ask: Ask, *, waited_s: float = 0.0) -> Costs:
+    """w · (1 − Q) of the stream, and the QoE that it takes from others.
+
+    Args:
+        fleet: n replicas.
+        ask: The stream.
+        waited_s: How long its reader has waited already.
+    """
     told = fleet.reported
     prefill_tokens = np.maximum(ask.prompt_tokens - ask.cached_tokens, 0.0)
     demand = told.demand_tokens + fleet.unseen_tokens + ask.demand_tokens
@@ -82,7 +88,7 @@ def placement_costs(fleet: FleetState, ask: Ask) -> Costs:
     token_s = told.base_s / resident + told.per_stream_s * streams
     slowness = relative_slowness(told.prefill_s)
     start_s = _start_s(fleet, prefill_tokens, demand, token_s * resident, slowness)
-    own = ask.expectation.weight * (1.0 - own_qoe(start_s, token_s, ask))
+    own = ask.expectation.weight * (1.0 - own_qoe(start_s + waited_s, token_s, ask))
     stall_s = prefill_tokens * told.prefill_s
     harm = _harm(fleet, ask.demand_tokens, stall_s)
     # However far an answer is, as much is still to come of it on average.

@@ -15,10 +15,12 @@ from bench.fleet.book import Book
 from bench.fleet.faults import Fault, FaultKind
 from bench.fleet.load import LoadColumns, continued
 from bench.fleet.members import Lease, Members
+from bench.fleet.movers import PERIOD_S, Move, Movers
 from bench.fleet.replica import Replica
 from bench.fleet.results import ScaleEvent
 from bench.fleet.routers import Routers
 from bench.fleet.scaling import Scaler
+from bench.load import PlannedStream
 from qoe.metrics import Floats
 from router.replica_load import FleetLoad, ReplicaLoad, load_of
 from telemetry.report import EngineReport
@@ -48,8 +50,9 @@ class _Order(IntEnum):
     REPORT = 2
     STATS = 3
     SCALE = 4
-    ARRIVAL = 5
-    STEP_STARTS = 6
+    MOVE = 5
+    ARRIVAL = 6
+    STEP_STARTS = 7
 
 
 class FleetRun:
@@ -103,6 +106,7 @@ class FleetRun:
         self._clock = clock
         self._numbers = count()
         self._events: list[tuple[float, _Order, int, Callable[[], None]]] = []
+        self._movers = Movers(clock)
 
     def run(self) -> None:
         """Play until every stream has ended."""
@@ -112,6 +116,8 @@ class FleetRun:
         self._tell_stats()
         if self._scaler is not None:
             self._await_scaler(self._scaler)
+        if self._options.moves:
+            self._move()
         for fault in self._options.at:
             self._at(fault.at_s, _Order.FAULT, partial(self._fault, fault))
         self._await_arrival()
@@ -143,10 +149,31 @@ class FleetRun:
         stream = self._load[row]
         if came_s is not None:
             stream = continued(stream, came_s)
-        replica = self._routers.choose(serving, str(row), stream)
+        self._give(self._routers.choose(serving, str(row), stream), row, stream)
+
+    def _give(self, replica: Replica, row: int, stream: PlannedStream) -> None:
         replica.give(str(row), stream)
         if not replica.is_busy:
             self._await_step(replica)
+
+    def _move(self) -> None:
+        """Have every replica look for streams that others should go on with."""
+        serving = self._members.serving
+        for replica in serving:
+            for move in self._movers.moves(replica, serving):
+                self._moved(replica, move)
+        at_s = self._clock.now_s + PERIOD_S
+        self._at(at_s, _Order.MOVE, self._move)
+
+    def _moved(self, replica: Replica, move: Move) -> None:
+        row = int(move.request_id)
+        came_s = self._book.times_s(row, replica.take(move.request_id))
+        stream = self._load[row]
+        if came_s.size:
+            self._book.keep(row, came_s)
+            stream = continued(stream, came_s)
+        self._book.moved += 1
+        self._give(move.to, row, stream)
 
     # ---- steps ---------------------------------------------------------------------------
 
@@ -164,7 +191,7 @@ class FleetRun:
             return
         for request_id, delivered_at_s in replica.finish_step():
             self._book.ended(int(request_id), replica.number, delivered_at_s)
-            self._routers.ended(replica.number, request_id)
+            self._routers.ended(request_id)
         self._send_reports(replica)
         replica.is_busy = False
         if replica.has_work:
@@ -184,6 +211,8 @@ class FleetRun:
     def _hear(self, replica: Replica, report: EngineReport) -> None:
         if replica.is_alive:
             self._routers.hear(replica.number, report)
+            if self._options.moves:
+                self._movers.hear(replica.number, report)
 
     def _tell_stats(self) -> None:
         """Serve collects routing stats; and the imbalance of this moment is noted."""
@@ -264,7 +293,7 @@ class FleetRun:
         self._members.gone(replica, self._clock.now_s)
         self._routers.retain(self._members.serving)
         for request_id, delivered_at_s in cut_off:
-            self._routers.ended(replica.number, request_id)
+            self._routers.ended(request_id)
             self._go_on(int(request_id), replica, delivered_at_s)
 
     def _go_on(self, row: int, replica: Replica, delivered_at_s: list[float]) -> None:

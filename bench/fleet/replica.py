@@ -44,7 +44,7 @@ class Replica:
 
     Invariants:
         A stream that comes in the middle of a step enters with the next one.
-        Every stream given is handed out once: by `finish_step`, or by `kill`.
+        Every stream given is handed out once: by `finish_step`, `take` or `kill`.
 
     Attributes:
         is_alive: Not killed, and not gone for good.
@@ -148,6 +148,16 @@ class Replica:
         streams = self.engine.scheduler.streams
         context = float(streams.context_tokens(streams.all_slots()).sum())
         return context + sum(stream.input_tokens for _, stream in self._inbox)
+
+    @property
+    def waiting(self) -> list[str]:
+        """Streams that hold no KV memory."""
+        return [request.request_id for request in self.engine.scheduler.waiting]
+
+    def take(self, request_id: str) -> list[float]:
+        """Give up a stream without KV memory, and say when its tokens came."""
+        self.streams -= 1
+        return self.engine.abort(request_id)
 
     def kill(self, now_s: float) -> list[Delivered]:
         """End it: every stream it had, with the tokens that came by now."""

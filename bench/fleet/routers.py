@@ -48,7 +48,7 @@ class Routers:
         self._rng = random.Random(f"lost reports {seed}")
         self._tells_of_ends = tells_of_ends
         self._turn = 0
-        self._sent_by: dict[str, Chooser] = {}
+        self._sent_by: dict[str, tuple[Chooser, int]] = {}
         self._stats: dict[int, dict[str, Any]] = {}
 
     @property
@@ -81,13 +81,13 @@ class Routers:
             # Of a rank Serve takes the shortest queue; HAProxy takes the first.
             chosen = min(rank, key=lambda replica: replica.streams)
             chooser.sent(request_id, chosen.number, self._turn)
-            self._sent_by[request_id] = chooser
+            self._sent_by[request_id] = chooser, chosen.number
         return chosen
 
-    def ended(self, replica: int, request_id: str) -> None:
-        """A stream has ended on a replica, however it did."""
-        chooser = self._sent_by.pop(request_id, None)
-        if chooser is not None:
+    def ended(self, request_id: str) -> None:
+        """A stream has ended, however it did; one that was moved, where it was sent."""
+        if request_id in self._sent_by:
+            chooser, replica = self._sent_by.pop(request_id)
             chooser.completed(replica, request_id)
 
     def retain(self, replicas: Sequence[Replica]) -> None:

@@ -83,6 +83,7 @@ def replay_fleet(
         failed=book.failed,
         rerouted=book.rerouted,
         resumed=book.resumed,
+        moved=book.moved,
         fallbacks=routers.fallbacks,
         gpu_seconds=members.held_s(makespan_s) * latency_profile(cell.profile).tp,
         scaling=_scaling_summary(scaling, scaler, run, members, fleet),

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.errors import INTERRUPTED, UserError
+from bench.fleet.results import FleetSummary
 from bench.grid.progress import progress
 from bench.grid.runner import Workers
 from bench.results import environment
@@ -73,6 +74,7 @@ def measure(job: Job, duration_s: float, lengths: Path | None) -> Row:
     run = replay_fleet(
         cell_of(job, duration_s, lengths), BY_NAME[job.scenario].fleet, job.router
     )
+    assert isinstance(run.summary, FleetSummary)
     return Row(
         job=job,
         summary=msgspec.structs.replace(run.summary, replicas=()),

@@ -70,7 +70,7 @@ def _targets(table: Table) -> Iterable[tuple[str, str, str]]:
         yield (
             f"equal: p5 above {baseline} on the mean and on four seeds of five",
             f"{_signed(gains)}, {won} of {len(gains)} seeds",
-            _verdict(bool(gains) and np.mean(gains) > 0 and won >= 0.8 * len(gains)),
+            _verdict(_mean_of(gains) > 0 and won >= 0.8 * len(gains)),
         )
     for name in ("mixed speeds", "one slow"):
         gain, best = _over_the_best(table, name, _share)
@@ -90,7 +90,7 @@ def _targets(table: Table) -> Iterable[tuple[str, str, str]]:
         yield (
             f"{name}: mean QoE within 0.005 of fresh ones",
             _signed(gains),
-            _verdict(bool(gains) and float(np.mean(gains)) >= -0.005),
+            _verdict(_mean_of(gains) >= -0.005),
         )
 
 
@@ -104,8 +104,12 @@ def _over_the_best(table: Table, scenario: str, metric: Metric) -> tuple[float, 
     return ours - found[best], best
 
 
+def _mean_of(gains: list[float]) -> float:
+    return float(np.mean(gains)) if gains else -np.inf
+
+
 def _signed(gains: list[float]) -> str:
-    return f"{np.mean(gains):+.3f}" if gains else "–"
+    return f"{_mean_of(gains):+.3f}" if gains else "–"
 
 
 def _verdict(reached: bool) -> str:

@@ -14,7 +14,7 @@ from bench.fleet.results import FleetSummary
 from bench.results import Environment
 from bench.routing.cells import Job
 
-Metric = Callable[[FleetSummary], float]
+Metric = Callable[[FleetSummary], float | None]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +53,10 @@ class Table:
             self._runs[row.job.scenario, row.job.router][row.job.seed] = row.summary
 
     def values(self, scenario: str, router: str, metric: Metric) -> dict[int, float]:
-        """The metric by seed."""
+        """The metric by seed, of those that have it."""
         runs = self._runs.get((scenario, router), {})
-        return {seed: metric(run) for seed, run in sorted(runs.items())}
+        found = {seed: metric(run) for seed, run in sorted(runs.items())}
+        return {seed: value for seed, value in found.items() if value is not None}
 
     def mean(self, scenario: str, router: str, metric: Metric) -> float | None:
         """Over the seeds; None without any."""
