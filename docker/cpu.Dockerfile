@@ -14,7 +14,7 @@ RUN useradd --uid 1000 --gid 100 --create-home --home-dir /home/ray --shell /bin
 
 COPY . /build
 # As `make install` does it: vLLM's CPU build beside a CPU build of torch.
-RUN pip install --no-cache-dir uv==0.9.11 \
+RUN pip install --no-cache-dir uv==0.13.9 \
     && UV_TORCH_BACKEND=cpu uv pip install --system --no-cache --compile-bytecode \
         --overrides /build/requirements-cpu-overrides.txt '/build[cpu]' \
     && rm -rf /build
@@ -26,4 +26,3 @@ RUN python -m deployments.tiny_model /opt/andes/tiny-llama \
 USER 1000:100
 WORKDIR /home/ray
 ENV HOME=/home/ray
-CMD ["python", "-c", "import deployments.app"]

@@ -3,6 +3,8 @@
 ARG RAY_LLM_TAG=2.60.0-py312-cu130
 FROM rayproject/ray-llm:${RAY_LLM_TAG}
 
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+
 COPY --chown=1000:100 . /home/ray/build
 # Nothing that Ray's image was built and tested with may change under it.
 RUN pip freeze --exclude-editable | grep -v ' @ ' > /tmp/as-built.txt \
