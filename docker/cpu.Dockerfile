@@ -3,10 +3,10 @@
 # Everything goes into the system's Python: KubeRay starts Ray in a shell that may forget PATH.
 FROM python:3.11-slim-bookworm
 
-# libnuma is vLLM's; wget is what KubeRay's probes of workers are written with.
+# The libraries are vLLM's; wget is what KubeRay's probes of workers are written with.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libnuma1 wget \
+    && apt-get install --yes --no-install-recommends libgomp1 libnuma1 wget \
     && rm -rf /var/lib/apt/lists/*
 
 # The ids of Ray's own images, so that both images run with the same manifests.
