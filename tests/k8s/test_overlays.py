@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,7 @@ def test_only_dev_starts_without_secrets(overlay: str, manifests: list[Manifest]
 
 def test_the_documented_secrets_are_those_that_are_referred_to() -> None:
     text = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
-    made = {
-        line.split()[4] for line in text.splitlines() if "create secret generic" in line
-    }
-    assert made == SECRETS
+    assert set(re.findall(r"create secret generic (\S+)", text)) == SECRETS
 
 
 def named_secrets(node: Any) -> set[str]:
