@@ -37,7 +37,7 @@ from deployments.tiny_model import ensure_tiny_model
 REPO = Path(__file__).parents[3]
 HOST = "127.0.0.1"
 API_KEY = "of-the-test"
-START_TIMEOUT_S, DEPLOY_TIMEOUT_S, GRACE_S = 60.0, 300.0, 5.0
+START_TIMEOUT_S, DEPLOY_TIMEOUT_S, GRACE_S = 180.0, 420.0, 5.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/k8s/cluster/" in item.nodeid:
             item.add_marker(pytest.mark.service)
             # The first test waits for the start.
-            item.add_marker(pytest.mark.timeout(480))
+            item.add_marker(pytest.mark.timeout(780))
 
 
 @dataclass
@@ -212,6 +212,7 @@ class Cluster:
         end(processes_with(str(self.folder)), GRACE_S)
         for node in self.proxy_nodes:
             end(processes_with(f"haproxy-serve/{node}/"), GRACE_S)
+            shutil.rmtree(f"/tmp/haproxy-serve/{node}", ignore_errors=True)
         self.client.close()
         assert [p for s in sessions for p in processes_of_session(s.pid)] == []
         assert all(port_is_free(port) for port in self.ports.values())

@@ -1,19 +1,12 @@
-"""The rendered config runs on nodes like the pods': guarded, probed, without its head."""
+"""The rendered config runs on nodes like the pods': guarded and probed."""
 
 from __future__ import annotations
 
-import json
-import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from deployments.processes import processes_of_session, wait_until
-
-RECOVERY_TIMEOUT_S = 120.0
-LONG_TOKENS = 1500
 
 
 def test_engines_run_on_the_worker_and_not_on_the_head(cluster: Any) -> None:
@@ -60,31 +53,3 @@ def test_a_client_with_the_api_key_gets_a_stream(ask: Callable[..., Any]) -> Non
     with ask() as answer:
         assert answer.status_code == 200
         assert list(answer.iter_lines())[-2] == "data: [DONE]"
-
-
-def test_streams_outlive_the_head_and_it_comes_back_to_the_same_engines(
-    cluster: Any, ask: Callable[..., Any]
-) -> None:
-    if not cluster.has_redis:
-        pytest.skip("redis-server is not installed: the head has nowhere to remember")
-    engines = cluster.engines()
-    with ask(max_tokens=LONG_TOKENS) as answer:
-        lines = answer.iter_lines()
-        next(lines)
-        for process in processes_of_session(cluster.head.pid):
-            process.send_signal(signal.SIGKILL)
-        wait_until(lambda: not cluster.application(), RECOVERY_TIMEOUT_S, "head is there")
-        told = [line for line in lines if line]
-    assert told[-1] == "data: [DONE]"
-    # Most of it was written after the head had gone.
-    assert len(told) > LONG_TOKENS / 2
-    usage = json.loads(told[-2].removeprefix("data: "))["usage"]
-    assert usage["completion_tokens"] == LONG_TOKENS
-    with ask() as answer:
-        assert answer.status_code == 200
-        assert list(answer.iter_lines())
-    cluster.start_head()
-    wait_until(cluster.is_running, RECOVERY_TIMEOUT_S, "the application is not back")
-    assert cluster.engines() == engines
-    with ask() as answer:
-        assert answer.status_code == 200
