@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from ray.serve.llm import LLMServer
 
 from deployments.autoscaling import autoscaling_stats
 from deployments.environment import variable
-from deployments.middleware import FIELDS_KEY, QoEFieldsMiddleware, Refusal, refusal_of
+from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.telemetry import ReplicaTelemetry
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
 
@@ -47,7 +47,14 @@ class AndesServer(LLMServer):
             from deployments.cpu_engine import CpuEngine  # noqa: PLC0415 - imports vLLM
 
             return CpuEngine
-        return super()._get_default_engine_class()
+        engine_class = super()._get_default_engine_class()
+        from deployments.resumable import (  # noqa: PLC0415 - imports vLLM
+            ResumableEngine,
+        )
+
+        # Another engine may have been named in the environment.
+        is_usual = issubclass(ResumableEngine, engine_class)
+        return ResumableEngine if is_usual else engine_class
 
     async def record_routing_stats(self) -> dict[str, Any]:
         """What routers know of this replica: Serve polls it every second."""
@@ -118,11 +125,13 @@ def _default_expectation() -> Any:
     return SchedulerSettings.from_environment().default_expectation
 
 
+def fields_set(request: Any) -> dict[str, object]:
+    """A request as the raw body it came from, with the keys that vLLM does not know."""
+    return {name: getattr(request, name) for name in request.model_fields_set}
+
+
 def _refusal_of(request: Any) -> Refusal | None:
-    """As for a raw body: keys that vLLM does not know end up in `model_extra`."""
-    unknown: Mapping[str, object] = request.model_extra or {}
-    fields = getattr(request, FIELDS_KEY, None)
-    return refusal_of(unknown, fields, _default_expectation())
+    return refusal_of(fields_set(request), _default_expectation())
 
 
 async def _refused(refusal: Refusal) -> AsyncGenerator[Any, None]:
