@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from qoe.fields import RESUME_FIELD
 
@@ -56,6 +57,11 @@ _INEXACT: Mapping[str, tuple[Callable[[object], bool], str]] = MappingProxyType(
         "thinking_token_budget": (_is_set, "it counts the tokens of the answer alone"),
     }
 )
+
+
+def fields_set(request: Any) -> dict[str, object]:
+    """A request as the raw body it came from, with the keys that vLLM does not know."""
+    return {name: getattr(request, name) for name in request.model_fields_set}
 
 
 def obstacle(body: Body) -> str | None:

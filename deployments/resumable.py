@@ -18,45 +18,48 @@ from qoe import resumed_token_ids
 from qoe.fields import RESUME_FIELD
 
 
-class Resuming:
-    """Mixed into vLLM's `AsyncLLM`: tokens in `qoe_resume_token_ids` count as written.
+def resuming(llm_class: Any) -> Any:
+    """A subclass of `llm_class` for which `qoe_resume_token_ids` count as written.
 
     Invariants:
         Under greedy decoding the tokens of two parts are those of one answer.
         So are their texts, also where a character, a stop string or what is held back for
         one spans the two.
         `max_tokens`, `min_tokens` and the prompt's length are those of the whole answer.
+
+    Args:
+        llm_class: vLLM's `AsyncLLM`, or what Serve LLM made of it.
     """
 
-    async def _add_request(
-        self, request: Any, prompt: str | None, parent_req: Any, index: int, queue: Any
-    ) -> None:
-        llm: Any = self
-        resumed = _resumed(request)
-        if not resumed:
-            await super()._add_request(  # type: ignore[misc]
-                request, prompt, parent_req, index, queue
-            )
-            return
-        _require_resumable(request, parent_req, resumed, llm.vllm_config)
-        llm.check_admission(request_id=request.request_id)
-        llm.output_processor.add_request(request, prompt, None, index, queue)
-        try:
-            state = llm.output_processor.request_states[request.request_id]
-            _catch_up(state.detokenizer, resumed)
-            await llm.engine_core.add_request_async(_continuing(request, resumed))
-        except BaseException:
-            llm.output_processor.abort_requests([request.request_id], internal=True)
-            raise
+    class ResumingLLM(llm_class):
+        async def _add_request(
+            self, request: Any, prompt: str | None, parent: Any, index: int, queue: Any
+        ) -> None:
+            resumed = _resumed(request)
+            if not resumed:
+                await super()._add_request(request, prompt, parent, index, queue)
+                return
+            _require_resumable(request, parent, resumed, self.vllm_config)
+            self.check_admission(request_id=request.request_id)
+            self.output_processor.add_request(request, prompt, None, index, queue)
+            try:
+                state = self.output_processor.request_states[request.request_id]
+                _catch_up(state.detokenizer, resumed)
+                await self.engine_core.add_request_async(_continuing(request, resumed))
+            except BaseException:
+                self.output_processor.abort_requests([request.request_id], internal=True)
+                raise
+
+    return ResumingLLM
 
 
 class ResumableEngine(VLLMEngine):
-    """Serve LLM's engine, with a client that is `Resuming`."""
+    """Serve LLM's engine, with a client that can resume."""
 
     def _start_async_llm_engine(self, *args: Any) -> Any:
         client = super()._start_async_llm_engine(*args)
-        # Serve LLM names the class it makes; which one depends on its router.
-        client.__class__ = type("ResumingLLM", (Resuming, type(client)), {})
+        # Serve LLM names the class itself; which one depends on its router.
+        client.__class__ = resuming(type(client))
         return client
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -15,10 +17,13 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
 from ray.serve.llm import LLMServer
 
 from deployments.autoscaling import autoscaling_stats
+from deployments.continuation import fields_set
 from deployments.environment import variable
 from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.telemetry import ReplicaTelemetry
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
+
+ENGINE_WATCH_PERIOD_S = 0.25
 
 
 class AndesServer(LLMServer):
@@ -29,6 +34,7 @@ class AndesServer(LLMServer):
     """
 
     _telemetry: ReplicaTelemetry | None = None
+    _watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
@@ -40,6 +46,7 @@ class AndesServer(LLMServer):
             except BaseException:
                 telemetry.close()
                 raise
+        self._watch = asyncio.create_task(self._watch_engine())
 
     def _get_default_engine_class(self) -> Any:
         accelerator = self._llm_config.accelerator_config
@@ -65,6 +72,16 @@ class AndesServer(LLMServer):
         """What the scaling policy knows of this replica; Serve asks if there is one."""
         return autoscaling_stats(self._telemetry.latest() if self._telemetry else None)
 
+    async def _watch_engine(self) -> None:
+        """Tell routers of a dead engine now; Serve asks some times before it acts."""
+        while self.engine is not None:
+            await asyncio.sleep(ENGINE_WATCH_PERIOD_S)
+            try:
+                await self.engine.check_health()
+            except Exception:
+                self._set_accepting(False)
+                return
+
     async def check_health(self) -> None:
         """As Serve LLM's; routers need not wait until Serve has asked often enough."""
         try:
@@ -75,9 +92,10 @@ class AndesServer(LLMServer):
         self._set_accepting(True)
 
     async def engine_report(self) -> dict[str, Any]:
-        """This replica's id and its engine's last report (None before the first)."""
+        """This replica: its id, its process, its engine's last report (None at first)."""
         report = self._telemetry.latest() if self._telemetry else None
         return {
+            "pid": os.getpid(),
             "replica_id": serve.get_replica_context().replica_id.unique_id,
             "report": None if report is None else msgspec.to_builtins(report),
         }
@@ -100,6 +118,8 @@ class AndesServer(LLMServer):
     async def __del__(self) -> None:
         # Serve calls it when the last stream has ended; the engine takes its time to stop.
         self._set_accepting(False)
+        if self._watch is not None:
+            self._watch.cancel()
         try:
             await super().__del__()
         finally:
@@ -123,11 +143,6 @@ class LocalModel(CallbackBase):
 
 def _default_expectation() -> Any:
     return SchedulerSettings.from_environment().default_expectation
-
-
-def fields_set(request: Any) -> dict[str, object]:
-    """A request as the raw body it came from, with the keys that vLLM does not know."""
-    return {name: getattr(request, name) for name in request.model_fields_set}
 
 
 def _refusal_of(request: Any) -> Refusal | None:

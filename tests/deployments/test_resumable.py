@@ -14,7 +14,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.executor.abstract import Executor
 
-from deployments.resumable import Resuming
+from deployments.resumable import resuming
 from deployments.tiny_model import ensure_tiny_model
 
 pytestmark = [
@@ -24,10 +24,6 @@ pytestmark = [
 ]
 
 PROMPT = [10 + (7 * i) % 180 for i in range(140)]
-
-
-class LLM(Resuming, AsyncLLM):
-    pass
 
 
 class Part(NamedTuple):
@@ -44,7 +40,7 @@ class Part(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def llm() -> AsyncIterator[LLM]:
+async def llm() -> AsyncIterator[AsyncLLM]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -61,7 +57,9 @@ async def llm() -> AsyncIterator[LLM]:
             distributed_executor_backend="uni",
             scheduler_cls="scheduler.andes.AndesScheduler",
         ).create_engine_config()
-        llm = LLM(config, Executor.get_class(config), log_stats=False)
+        llm = AsyncLLM(config, Executor.get_class(config), log_stats=False)
+        # As Serve LLM's engine does it.
+        llm.__class__ = resuming(type(llm))
         yield llm
         assert not llm.output_processor.request_states
         llm.shutdown()
@@ -70,7 +68,7 @@ async def llm() -> AsyncIterator[LLM]:
 class Asker:
     """Numbers requests, and asks for the text as it is written."""
 
-    def __init__(self, llm: LLM) -> None:
+    def __init__(self, llm: AsyncLLM) -> None:
         self._llm = llm
         self._count = 0
 
@@ -93,7 +91,7 @@ class Asker:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def ask(llm: LLM) -> Asker:
+async def ask(llm: AsyncLLM) -> Asker:
     return Asker(llm)
 
 
@@ -132,7 +130,7 @@ async def test_min_tokens_counts_from_the_beginning_of_the_answer(ask: Asker) ->
 
 
 async def test_a_character_across_the_cut_is_written_once_and_the_prompt_never(
-    ask: Asker, llm: LLM
+    ask: Asker, llm: AsyncLLM
 ) -> None:
     tokenizer = llm.renderer.tokenizer
     half = tokenizer.encode("é", add_special_tokens=False)[:1]
