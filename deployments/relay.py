@@ -100,9 +100,10 @@ class Relay:
         if not payload.startswith("{"):
             return event
         chunk: dict[str, Any] = json.loads(payload)
-        if error := chunk.get("error"):
-            if int(error.get("code") or SERVER_ERROR) >= SERVER_ERROR:
-                raise BrokenOffError(error.get("message"))
+        if (code := error_code(event)) is not None:
+            if code >= SERVER_ERROR:
+                raise BrokenOffError(chunk["error"].get("message"))
+            self.has_begun = True
             return event
         is_news = self._take(chunk)
         self._unify(chunk)
@@ -180,8 +181,11 @@ def error_code(event: str) -> int | None:
     """The code of an event that says nothing but an error; None for another one."""
     if not event.startswith(f'{DATA}{{"error"'):
         return None
-    error = json.loads(event.removeprefix(DATA))["error"]
-    return int(error.get("code") or SERVER_ERROR)
+    try:
+        error = json.loads(event.removeprefix(DATA))["error"]
+        return int(error.get("code") or SERVER_ERROR)
+    except (ValueError, AttributeError):
+        return SERVER_ERROR
 
 
 def error_event(message: str) -> str:

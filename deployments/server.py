@@ -19,6 +19,7 @@ from ray.serve.llm import LLMServer
 from deployments.autoscaling import autoscaling_stats
 from deployments.continuation import fields_set
 from deployments.environment import variable
+from deployments.first_byte import FirstByteMiddleware
 from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.telemetry import ReplicaTelemetry
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
@@ -102,6 +103,7 @@ class AndesServer(LLMServer):
 
     async def __serve_build_asgi_app__(self) -> Any:
         app = await super().__serve_build_asgi_app__()
+        app.add_middleware(FirstByteMiddleware)
         app.add_middleware(QoEFieldsMiddleware, default=_default_expectation())
         return app
 
