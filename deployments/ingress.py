@@ -17,6 +17,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from deployments.continuation import fields_set, obstacle
 from deployments.middleware import FIELDS_KEY
 from deployments.relay import (
+    DATA,
     DONE,
     SERVER_ERROR,
     BrokenOffError,
@@ -169,10 +170,13 @@ class _Answer:
         )
 
     def _told(self, event: Any) -> Any:
+        code = error_code(event) if isinstance(event, str) else None
+        if code is not None and code < SERVER_ERROR and not self.relay.has_begun:
+            # The status is still to be said.
+            return ErrorResponse.model_validate_json(event.removeprefix(DATA))
         if isinstance(event, str) and self._obstacle is None:
             told = self.relay.rewrite(event)
             return None if told is None else [told]
-        code = error_code(event) if isinstance(event, str) else None
         if isinstance(event, ErrorResponse):
             # A stream that has begun can be given no other answer.
             code = SERVER_ERROR if self.relay.has_begun else int(event.error.code)

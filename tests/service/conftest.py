@@ -28,7 +28,12 @@ SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
 OVERRIDES: dict[str, dict[str, Any]] = {
     "direct": {"engine_kwargs": SCARCE_KV},
     "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
-    "pair": {"streaming": "handle", "engine_kwargs": SCARCE_KV},
+    # A broadcast of ours counts as a request.
+    "pair": {
+        "streaming": "handle",
+        "engine_kwargs": SCARCE_KV,
+        "max_ongoing_requests": 6,
+    },
 }
 SETTLE_S = 30.0
 
