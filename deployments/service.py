@@ -41,8 +41,6 @@ HAPROXY_PORTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
 }
-# A replica that answers nothing, or that its engine is dead, has served nobody.
-RETRY_ON = ("RAY_SERVE_HAPROXY_RETRY_ON", "conn-failure empty-response 503")
 
 Progress = Callable[[str], None]
 
@@ -244,7 +242,6 @@ def _environment(config: ServiceConfig) -> dict[str, str]:
     environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     if config.args.streaming == "direct":
         environ |= STREAMING_ENV
-        environ.setdefault(*RETRY_ON)
     return environ
 
 

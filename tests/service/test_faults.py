@@ -28,7 +28,7 @@ READER = {"qoe_ttft_s": 1.0, "qoe_tds": 4.8}
 LONG = 1500
 # Within this a stream goes on, or says why it does not.
 NOTICED_S = 5.0
-RESTART_S = 150.0
+RESTART_S = 300.0
 
 Replica = dict[str, Any]
 
@@ -340,30 +340,6 @@ def test_in_direct_streaming_a_client_goes_on_by_itself(
     assert untouched.result().text == undisturbed.text
     asks = [partial(direct.complete, stream=True, max_tokens=20)] * 8
     assert [answer.status for answer in direct.all_at_once(asks)] == [200] * 8
-    whole_again(direct, victim)
-
-
-@pytest.mark.parametrize("kill", [kill_replica, kill_engine])
-def test_a_stream_without_a_token_is_asked_for_elsewhere(
-    direct: Client, at_once: Any, kill: Callable[[Replica], None]
-) -> None:
-    request = {"prompt": "x" * 200, "stream": True, "max_tokens": 700}
-    begun = [at_once(read_until_cut, direct, "completions", request) for _ in range(30)]
-    victim = eventually(
-        lambda: next(
-            (
-                r
-                for r in replicas(direct).values()
-                if r["report"]["waiting"] > r["report"]["preempted"]
-                and r["report"]["running"]
-            ),
-            None,
-        )
-    )
-    kill(victim)
-    answers = [stream.result()[0] for stream in begun]
-    assert any(len(text_of(chunks)) < 700 for chunks in answers), "nobody was hit"
-    assert all(len(text_of(chunks)) > 0 for chunks in answers)
     whole_again(direct, victim)
 
 
