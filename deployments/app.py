@@ -31,8 +31,9 @@ ROUTER_CLASSES = {
     "round_robin": "ray.serve.experimental.round_robin_router.RoundRobinRouter",
 }
 ROUTING_STATS_PERIOD_S = 1.0
-# A replica that computes a long prompt answers late, and is well.
-HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 10.0, 30.0
+# Serve replaces a replica after three failures; one that computes a long prompt answers
+# late, and is well.
+HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 2.0, 30.0
 
 
 def build_app(args: dict[str, Any] | AppArgs) -> Application:
@@ -47,8 +48,26 @@ def build_app(args: dict[str, Any] | AppArgs) -> Application:
     require_streaming_environment(parsed.streaming)
     serving: dict[str, Any] = {"llm_configs": [llm_config(parsed)]}
     if parsed.streaming == "handle":
-        serving["ingress_deployment_config"] = {"num_replicas": parsed.ingress_replicas}
+        serving |= _ingress(parsed)
     return build_openai_app(serving)
+
+
+def _ingress(args: AppArgs) -> dict[str, Any]:
+    from deployments.ingress import (  # noqa: PLC0415 - imports vLLM
+        ResumingIngress,
+    )
+
+    return {
+        "ingress_deployment_config": {"num_replicas": args.ingress_replicas},
+        "ingress_cls_config": {
+            "ingress_cls": ResumingIngress,
+            "ingress_extra_kwargs": {
+                "max_continuations": args.max_continuations,
+                "resume_timeout_s": args.resume_timeout_s,
+                "default_expectation": args.default_profile,
+            },
+        },
+    }
 
 
 def llm_config(args: AppArgs) -> LLMConfig:

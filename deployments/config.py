@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -120,6 +121,15 @@ class AppArgs(_Strict):
     )
     ingress_replicas: PositiveInt = Field(
         default=1, description="HTTP replicas of `streaming: handle`."
+    )
+    max_continuations: NonNegativeInt = Field(
+        default=3,
+        description="How often an answer may lose its replica; for `streaming: handle`.",
+    )
+    resume_timeout_s: PositiveFloat = Field(
+        default=5.0,
+        description="How long the reader of a part of an answer waits for another "
+        "replica to go on; for `streaming: handle`.",
     )
     engine_kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of vLLM's AsyncEngineArgs."

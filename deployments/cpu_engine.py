@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
+from deployments.resumable import ResumableEngine
 
-class CpuEngine(VLLMEngine):
+
+class CpuEngine(ResumableEngine):
     """Runs the model in the engine's own process.
 
     Serve LLM asks for one worker process an engine. On a GPU that costs nothing; on a CPU

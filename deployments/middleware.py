@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from qoe import Expectation, ExpectationError, parse_expectation
-from qoe.fields import PREFIX
+from deployments.continuation import continuation_refusal
+from qoe import Expectation, ExpectationError, parse_expectation, parse_progress
+from qoe.fields import PREFIX, RESUME_FIELD
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -42,25 +43,27 @@ class Refusal:
         return json.dumps({"error": error}).encode()
 
 
-def refusal_of(
-    top_level: Mapping[str, object], fields: object, default: Expectation
-) -> Refusal | None:
+def refusal_of(body: Mapping[str, object], default: Expectation) -> Refusal | None:
     """Why the request must be refused, or None.
 
     Args:
-        top_level: Keys of the request's body, where QoE fields do not belong.
-        fields: Its `vllm_xargs`; anything but a mapping is vLLM's to refuse.
+        body: What the client set of it. QoE fields do not belong into its top level;
+            `vllm_xargs` that are no mapping are vLLM's to refuse.
         default: What the deployment expects for requests that say nothing.
     """
-    for name in top_level:
+    for name in body:
         if name.startswith(PREFIX):
-            return Refusal(name, _misplaced(name, top_level[name]))
+            return Refusal(name, _misplaced(name, body[name]))
+    fields = body.get(FIELDS_KEY)
     if not isinstance(fields, Mapping):
         return None
     try:
         parse_expectation(fields, default)
+        received = parse_progress(fields).tokens
     except ExpectationError as error:
         return Refusal(error.field, str(error))
+    if received and (why := continuation_refusal(body, received)):
+        return Refusal(RESUME_FIELD, why)
     return None
 
 
@@ -101,7 +104,7 @@ class QoEFieldsMiddleware:
             return None
         if not isinstance(request, dict):
             return None
-        return refusal_of(request, request.get(FIELDS_KEY), self._default)
+        return refusal_of(request, self._default)
 
 
 def _carries_json(scope: Scope) -> bool:

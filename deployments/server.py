@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+import os
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -15,10 +17,14 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
 from ray.serve.llm import LLMServer
 
 from deployments.autoscaling import autoscaling_stats
+from deployments.continuation import fields_set
 from deployments.environment import variable
-from deployments.middleware import FIELDS_KEY, QoEFieldsMiddleware, Refusal, refusal_of
+from deployments.first_byte import FirstByteMiddleware
+from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.telemetry import ReplicaTelemetry
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
+
+ENGINE_WATCH_PERIOD_S = 0.25
 
 
 class AndesServer(LLMServer):
@@ -29,6 +35,7 @@ class AndesServer(LLMServer):
     """
 
     _telemetry: ReplicaTelemetry | None = None
+    _watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
@@ -40,6 +47,7 @@ class AndesServer(LLMServer):
             except BaseException:
                 telemetry.close()
                 raise
+        self._watch = asyncio.create_task(self._watch_engine())
 
     def _get_default_engine_class(self) -> Any:
         accelerator = self._llm_config.accelerator_config
@@ -47,7 +55,14 @@ class AndesServer(LLMServer):
             from deployments.cpu_engine import CpuEngine  # noqa: PLC0415 - imports vLLM
 
             return CpuEngine
-        return super()._get_default_engine_class()
+        engine_class = super()._get_default_engine_class()
+        from deployments.resumable import (  # noqa: PLC0415 - imports vLLM
+            ResumableEngine,
+        )
+
+        # Another engine may have been named in the environment.
+        is_usual = issubclass(ResumableEngine, engine_class)
+        return ResumableEngine if is_usual else engine_class
 
     async def record_routing_stats(self) -> dict[str, Any]:
         """What routers know of this replica: Serve polls it every second."""
@@ -57,6 +72,16 @@ class AndesServer(LLMServer):
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What the scaling policy knows of this replica; Serve asks if there is one."""
         return autoscaling_stats(self._telemetry.latest() if self._telemetry else None)
+
+    async def _watch_engine(self) -> None:
+        """Tell routers of a dead engine now; Serve asks some times before it acts."""
+        while self.engine is not None:
+            await asyncio.sleep(ENGINE_WATCH_PERIOD_S)
+            try:
+                await self.engine.check_health()
+            except Exception:
+                self._set_accepting(False)
+                return
 
     async def check_health(self) -> None:
         """As Serve LLM's; routers need not wait until Serve has asked often enough."""
@@ -68,15 +93,17 @@ class AndesServer(LLMServer):
         self._set_accepting(True)
 
     async def engine_report(self) -> dict[str, Any]:
-        """This replica's id and its engine's last report (None before the first)."""
+        """This replica: its id, its process, its engine's last report (None at first)."""
         report = self._telemetry.latest() if self._telemetry else None
         return {
+            "pid": os.getpid(),
             "replica_id": serve.get_replica_context().replica_id.unique_id,
             "report": None if report is None else msgspec.to_builtins(report),
         }
 
     async def __serve_build_asgi_app__(self) -> Any:
         app = await super().__serve_build_asgi_app__()
+        app.add_middleware(FirstByteMiddleware)
         app.add_middleware(QoEFieldsMiddleware, default=_default_expectation())
         return app
 
@@ -93,6 +120,8 @@ class AndesServer(LLMServer):
     async def __del__(self) -> None:
         # Serve calls it when the last stream has ended; the engine takes its time to stop.
         self._set_accepting(False)
+        if self._watch is not None:
+            self._watch.cancel()
         try:
             await super().__del__()
         finally:
@@ -119,10 +148,7 @@ def _default_expectation() -> Any:
 
 
 def _refusal_of(request: Any) -> Refusal | None:
-    """As for a raw body: keys that vLLM does not know end up in `model_extra`."""
-    unknown: Mapping[str, object] = request.model_extra or {}
-    fields = getattr(request, FIELDS_KEY, None)
-    return refusal_of(unknown, fields, _default_expectation())
+    return refusal_of(fields_set(request), _default_expectation())
 
 
 async def _refused(refusal: Refusal) -> AsyncGenerator[Any, None]:

@@ -1,20 +1,33 @@
 """What a reader experiences: expectation, digestion, score and forecast. Pure numpy."""
 
 from qoe.expectation import PROFILES, Expectation, ExpectationError, Profile
-from qoe.fields import expectation_or_default, is_sheddable, parse_expectation
+from qoe.fields import (
+    expectation_or_default,
+    is_sheddable,
+    parse_expectation,
+    parse_progress,
+    progress_or_fresh,
+    resumed_token_ids,
+)
 from qoe.metrics import area_qoe, delay_qoe, stall_s
+from qoe.progress import FRESH, Progress
 from qoe.stream_table import StreamTable
 
 __all__ = [
+    "FRESH",
     "PROFILES",
     "Expectation",
     "ExpectationError",
     "Profile",
+    "Progress",
     "StreamTable",
     "area_qoe",
     "delay_qoe",
     "expectation_or_default",
     "is_sheddable",
     "parse_expectation",
+    "parse_progress",
+    "progress_or_fresh",
+    "resumed_token_ids",
     "stall_s",
 ]

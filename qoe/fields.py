@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from qoe.expectation import (
     PROFILES,
@@ -13,6 +13,7 @@ from qoe.expectation import (
     ExpectationError,
     require_in_range,
 )
+from qoe.progress import FRESH, Progress
 
 PREFIX = "qoe_"
 PROFILE_FIELD = "qoe_profile"
@@ -20,7 +21,22 @@ TTFT_FIELD = "qoe_ttft_s"
 TDS_FIELD = "qoe_tds"
 WEIGHT_FIELD = "qoe_weight"
 SHEDDABLE_FIELD = "qoe_sheddable"
-FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD, WEIGHT_FIELD, SHEDDABLE_FIELD)
+RESUME_FIELD = "qoe_resume_token_ids"
+AGE_FIELD = "qoe_age_s"
+SLACK_FIELD = "qoe_slack_s"
+FIELDS = (
+    PROFILE_FIELD,
+    TTFT_FIELD,
+    TDS_FIELD,
+    WEIGHT_FIELD,
+    SHEDDABLE_FIELD,
+    RESUME_FIELD,
+    AGE_FIELD,
+    SLACK_FIELD,
+)
+AGE_RANGE_S = (0.0, 3600.0)
+SLACK_RANGE_S = (-3600.0, 3600.0)
+MAX_TOKEN_ID = 2**31 - 1
 
 
 def parse_expectation(
@@ -67,6 +83,49 @@ def expectation_or_default(
         return parse_expectation(fields, default)
     except ExpectationError:
         return default
+
+
+def parse_progress(fields: Mapping[str, object] | None) -> Progress:
+    """What the reader behind a request has received before it.
+
+    Raises:
+        ExpectationError: One of the three fields is not what it must be.
+    """
+    given = fields or {}
+    tokens = len(resumed_token_ids(given))
+    age_s = require_in_range(AGE_FIELD, given.get(AGE_FIELD, 0.0), AGE_RANGE_S, "seconds")
+    if SLACK_FIELD not in given:
+        return Progress(tokens, age_s)
+    slack_s = given[SLACK_FIELD]
+    return Progress(
+        tokens, age_s, require_in_range(SLACK_FIELD, slack_s, SLACK_RANGE_S, "seconds")
+    )
+
+
+def progress_or_fresh(fields: Mapping[str, object] | None) -> Progress:
+    """As `parse_progress`, but a bad field means a stream that begins."""
+    try:
+        return parse_progress(fields)
+    except ExpectationError:
+        return FRESH
+
+
+def resumed_token_ids(fields: Mapping[str, object]) -> Sequence[int]:
+    """The tokens that the reader has received; empty for a stream that begins.
+
+    Raises:
+        ExpectationError: They are not a list of token ids.
+    """
+    given = fields.get(RESUME_FIELD, ())
+    if isinstance(given, (list, tuple)) and all(
+        # A bool is an int, and no token.
+        type(token) is int and 0 <= token <= MAX_TOKEN_ID
+        for token in given
+    ):
+        return given
+    raise ExpectationError(
+        RESUME_FIELD, given, f"a list of token ids, integers from 0 to {MAX_TOKEN_ID}"
+    )
 
 
 def is_sheddable(fields: Mapping[str, object]) -> bool:

@@ -59,18 +59,34 @@ class StreamTable:
         """Slots allocated so far; other columns of the same streams use this length."""
         return int(self.tds.size)
 
-    def add(self, expectation: Expectation, arrived_at_s: float) -> int:
-        """A slot for a stream submitted at `arrived_at_s`."""
+    def add(
+        self,
+        expectation: Expectation,
+        arrived_at_s: float,
+        delivered_tokens: int = 0,
+        read_until_s: float = 0.0,
+    ) -> int:
+        """A slot for a stream submitted at `arrived_at_s`.
+
+        Args:
+            expectation: Of its reader.
+            arrived_at_s: When its reader asked, also if others have served it since.
+            delivered_tokens: What they delivered, thought to have been read without a
+                pause.
+            read_until_s: When its reader is through with that; of no account for 0 tokens.
+        """
         if not self._free:
             self._grow()
         slot = self._free.pop()
         self.arrived_at_s[slot] = arrived_at_s
         self.ttft_s[slot] = expectation.ttft_s
         self.tds[slot] = expectation.tds
-        self.delivered_tokens[slot] = 0.0
-        self.read_until_s[slot] = arrived_at_s
+        self.delivered_tokens[slot] = delivered_tokens
+        self.read_until_s[slot] = read_until_s if delivered_tokens else arrived_at_s
+        reading_since_s = self.read_until_s[slot] - delivered_tokens / expectation.tds
         self._area[slot] = 0.0
-        self._area_at_s[slot] = arrived_at_s
+        # Nothing was digested before.
+        self._area_at_s[slot] = max(arrived_at_s, reading_since_s)
         return slot
 
     def remove(self, slot: int) -> None:

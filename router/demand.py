@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeGuard
 
 from router.request_fields import body_field as _field
+from router.request_fields import received_tokens
 
 DEFAULT_PROMPT_TOKENS = 256
 DEFAULT_OUTPUT_TOKENS = 256
@@ -52,9 +53,10 @@ def estimate_size(
     """
     try:
         prompt_tokens, streams = _prompt_size(body, chars_per_token)
-        return Size(
-            prompt_tokens, _expected_output_tokens(body, mean_output_tokens), streams
-        )
+        output_tokens = _expected_output_tokens(body, mean_output_tokens)
+        # What another replica wrote is prompt to this one.
+        received = received_tokens(body)
+        return Size(prompt_tokens + received, max(output_tokens - received, 1.0), streams)
     # A body is whatever a client sent; its size is only ever a guess.
     except Exception:
         return DEFAULT_SIZE

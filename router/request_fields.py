@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from qoe.fields import RESUME_FIELD
+
 XARGS_FIELD = "vllm_xargs"
 
 
@@ -27,3 +29,9 @@ def reader_fields(body: object) -> Mapping[str, object]:
     if not isinstance(xargs, Mapping):
         return {}
     return xargs if all(isinstance(key, str) for key in xargs) else {}
+
+
+def received_tokens(body: object) -> int:
+    """Tokens of the answer that the reader has from another replica."""
+    received = reader_fields(body).get(RESUME_FIELD)
+    return len(received) if isinstance(received, (list, tuple)) else 0

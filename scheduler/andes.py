@@ -21,7 +21,7 @@ from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
-from qoe import expectation_or_default
+from qoe import expectation_or_default, progress_or_fresh
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
@@ -217,6 +217,7 @@ class AndesScheduler(AsyncScheduler):
                 arrived_at_s=self.now_s() - queued_s,
                 prompt_tokens=request.num_prompt_tokens,
                 key=serve_key(request.request_id),
+                progress=progress_or_fresh(fields),
             )
 
     def update_from_output(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from qoe import Expectation, StreamTable
+from qoe import FRESH, Expectation, Progress, StreamTable
 from telemetry.report import MAX_ACCEPTED_KEYS
 
 Floats = npt.NDArray[np.float64]
@@ -76,13 +76,28 @@ class LiveStreams:
         arrived_at_s: float,
         prompt_tokens: int,
         key: int | None = None,
+        progress: Progress = FRESH,
     ) -> None:
-        """Begin to follow a stream, which routers know by `key`."""
+        """Begin to follow a stream.
+
+        Args:
+            request_id: What the engine calls it.
+            expectation: Of its reader.
+            arrived_at_s: When it came to this engine.
+            prompt_tokens: Of its prompt, those of `progress` included.
+            key: What routers call it.
+            progress: What its reader had before.
+        """
         if request_id in self._slot_of:
             return
-        slot = self.readers.add(expectation, arrived_at_s)
+        slot = self.readers.add(
+            expectation,
+            arrived_at_s - progress.age_s,
+            progress.tokens,
+            progress.read_until_s(expectation, arrived_at_s),
+        )
         self._fit_columns()
-        self.prompt_tokens[slot] = prompt_tokens
+        self.prompt_tokens[slot] = prompt_tokens - progress.tokens
         self.resident_since_s[slot] = NEVER_S
         self.idle_since_s[slot] = arrived_at_s
         self.preemptions[slot] = 0

@@ -159,6 +159,13 @@ async def test_a_dead_engine_is_not_accepting_and_a_recovered_one_is(
     assert (await hear(lambda report: report.accepting)).seq > dead.seq
 
 
+async def test_a_dead_engine_is_told_before_anybody_asks(
+    server: AndesServer, hear: Any
+) -> None:
+    server.engine.is_dead = True
+    await hear(lambda report: not report.accepting)
+
+
 async def test_a_stopping_replica_says_so_before_its_engine_stops(
     server: AndesServer, hear: Any
 ) -> None:

@@ -37,6 +37,15 @@ BODIES: list[tuple[str, dict[str, Any], int]] = [
         12 + HALF_OUTPUT,
     ),
     ("limit", {"prompt": "", "max_tokens": 10}, 5),
+    (
+        "continuation",
+        {
+            "prompt": list(range(70)),
+            "max_tokens": 30,
+            "vllm_xargs": {"qoe_resume_token_ids": list(range(20))},
+        },
+        90 + 5,
+    ),
     ("new limit", {"prompt": "", "max_completion_tokens": 20}, 10),
     ("both limits", {"prompt": "", "max_tokens": 9, "max_completion_tokens": 20}, 5),
     ("high limit", {"prompt": "", "max_tokens": 100_000}, HALF_OUTPUT),

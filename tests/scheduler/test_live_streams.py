@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qoe import Expectation
+from qoe import Expectation, Progress
 from scheduler.live_streams import NEVER_S, LiveStreams
 from telemetry.report import MAX_ACCEPTED_KEYS
 
@@ -24,6 +24,26 @@ def test_deliveries_of_a_step_count_together_after_the_flush() -> None:
     streams.flush(now_s=0.5)
     assert streams.context_tokens(streams.slots(["a", "b"])).tolist() == [103.0, 101.0]
     assert streams.tokens_total == 4
+
+
+def test_a_stream_begun_elsewhere_is_one_that_has_begun() -> None:
+    streams = LiveStreams()
+    progress = Progress(tokens=20, age_s=10.0)
+    streams.add("a", READER, arrived_at_s=50.0, prompt_tokens=120, progress=progress)
+    slots = streams.slots(["a"])
+    assert streams.readers.arrived_at_s[slots] == 40.0
+    # Four seconds of text, thought to have been begun a second after the first request.
+    assert streams.readers.slack_s(slots, 50.0) == pytest.approx(-5.0)
+    assert streams.context_tokens(slots) == 120.0
+    assert streams.promised_tokens_per_s == READER.tds
+    streams.admitted(["a"], now_s=51.0, max_late_s=1.0)
+    assert streams.recent_late_share == 0.0
+    streams.delivered("a", 5)
+    streams.flush(51.5)
+    assert streams.context_tokens(slots) == 125.0
+    streams.remove("a")
+    assert streams.mean_output_tokens == 25.0
+    assert streams.tokens_total == 5
 
 
 def test_a_preempted_stream_keeps_its_reader_and_its_count() -> None:

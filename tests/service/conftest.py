@@ -28,6 +28,12 @@ SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
 OVERRIDES: dict[str, dict[str, Any]] = {
     "direct": {"engine_kwargs": SCARCE_KV},
     "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
+    # A broadcast of ours counts as a request.
+    "pair": {
+        "streaming": "handle",
+        "engine_kwargs": SCARCE_KV,
+        "max_ongoing_requests": 6,
+    },
 }
 SETTLE_S = 30.0
 
@@ -92,12 +98,19 @@ class Answer:
         return "".join(_text(chunk) for chunk in self.chunks)
 
     @property
+    def usage(self) -> dict[str, Any]:
+        usage: dict[str, Any] = self.chunks[-1]["usage"]
+        return usage
+
+    @property
     def error(self) -> dict[str, Any]:
         error: dict[str, Any] = json.loads(self.body)["error"]
         return error
 
 
 def _text(chunk: dict[str, Any]) -> str:
+    if not chunk["choices"]:
+        return ""
     (choice,) = chunk["choices"]
     return choice.get("text") or choice.get("delta", {}).get("content") or ""
 
@@ -190,6 +203,12 @@ def _client(slot: Slot, name: str) -> Iterator[Client]:
 def direct(slot: Slot) -> Iterator[Client]:
     """Two replicas, streaming through HAProxy."""
     yield from _client(slot, "direct")
+
+
+@pytest.fixture
+def pair(slot: Slot) -> Iterator[Client]:
+    """Two replicas behind Serve's own ingress."""
+    yield from _client(slot, "pair")
 
 
 @pytest.fixture

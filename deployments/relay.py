@@ -1,0 +1,214 @@
+"""What a client sees of one stream, whichever replicas write it. No Ray here.
+
+Replicas are asked for the ids of their tokens, so that a stream which breaks off can go on
+elsewhere. The client gets one stream: one id, one role, one count of tokens, no ids that
+it did not ask for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qoe import (
+    Expectation,
+    expectation_or_default,
+    progress_or_fresh,
+    resumed_token_ids,
+)
+from qoe.fields import AGE_FIELD, AGE_RANGE_S, RESUME_FIELD, SLACK_FIELD, SLACK_RANGE_S
+
+DATA, DONE = "data: ", "data: [DONE]\n\n"
+SERVER_ERROR = 500
+UNAVAILABLE = 503
+
+
+class BrokenOffError(Exception):
+    """A replica ends a stream with an error that is its own, not the request's."""
+
+
+class Relay:
+    """Rewrites the events of a stream's attempts, and knows where the next one begins.
+
+    Args:
+        fields: The `vllm_xargs` of the client, which may itself go on with a stream.
+        default: What a reader expects who says nothing.
+        now_s: Monotonic clock.
+        wants_token_ids: Whether the client asked for the ids of tokens.
+        wants_usage: Whether it asked for a count at the end.
+
+    Invariants:
+        Every token that went to the client is in `token_ids`, unless `is_blind`.
+        `id` and `created` are the first attempt's; a role is sent once.
+
+    Attributes:
+        token_ids: Tokens that went to the client.
+        has_begun: Whether anything did.
+        has_finished: Whether a finish reason did.
+        is_blind: Whether text came without its tokens, so that nobody can go on with it.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, object],
+        default: Expectation,
+        now_s: Callable[[], float],
+        *,
+        wants_token_ids: bool,
+        wants_usage: bool,
+    ) -> None:
+        reader, progress = (
+            expectation_or_default(fields, default),
+            progress_or_fresh(fields),
+        )
+        self._tds = reader.tds
+        self._now_s = now_s
+        self._read_until_s = asked_at_s = now_s()
+        self._began_at_s = asked_at_s - progress.age_s
+        self._received: list[int] = []
+        if progress.tokens:
+            self._received = list(resumed_token_ids(fields))
+            self._read_until_s = progress.read_until_s(reader, asked_at_s)
+        self._wants_token_ids = wants_token_ids
+        self._owes_usage = wants_usage
+        self._tokens_before = 0
+        self._prompt_tokens = 0
+        self._head: dict[str, Any] = {}
+        self.token_ids: list[int] = []
+        self.has_begun = False
+        self.has_finished = False
+        self.is_blind = False
+
+    def next_attempt(self) -> dict[str, Any]:
+        """Begin another attempt; the `vllm_xargs` that it needs beyond the client's."""
+        now_s = self._now_s()
+        self._tokens_before = len(self.token_ids)
+        fields: dict[str, Any] = {AGE_FIELD: _within(now_s - self._began_at_s, AGE_RANGE_S)}
+        if received := self._received + self.token_ids:
+            fields[RESUME_FIELD] = received
+            fields[SLACK_FIELD] = _within(self._read_until_s - now_s, SLACK_RANGE_S)
+        return fields
+
+    def rewrite(self, event: str) -> str | None:
+        """One event of an attempt as the client gets it; None if it gets nothing.
+
+        Raises:
+            BrokenOffError: It says that the replica failed.
+        """
+        payload = event.removeprefix(DATA)
+        if not payload.startswith("{"):
+            return event
+        chunk: dict[str, Any] = json.loads(payload)
+        if (code := error_code(event)) is not None:
+            if code >= SERVER_ERROR:
+                raise BrokenOffError(chunk["error"].get("message"))
+            self.has_begun = True
+            return event
+        is_news = self._take(chunk)
+        self._unify(chunk)
+        if not is_news:
+            return None
+        self.has_begun = True
+        return _event(chunk)
+
+    def ending(self) -> str:
+        """What is left to say once the finish reason has been said."""
+        if not self._owes_usage:
+            return ""
+        self._owes_usage = False
+        usage = self._usage(self._prompt_tokens, len(self.token_ids))
+        return _event(self._head | {"choices": [], "usage": usage})
+
+    def _take(self, chunk: dict[str, Any]) -> bool:
+        """Note what came, hide what was not asked for; whether the client needs it."""
+        prompt_ids = chunk.get("prompt_token_ids")
+        choices = chunk["choices"]
+        if not choices:
+            self._owes_usage = False
+            return True
+        (choice,) = choices
+        prompt_ids = choice.get("prompt_token_ids") or prompt_ids
+        self._prompt_tokens = len(prompt_ids) if prompt_ids else self._prompt_tokens
+        tokens = choice.get("token_ids") or []
+        delta = choice.get("delta", {})
+        has_text = bool(choice.get("text") or delta.get("content"))
+        self.is_blind |= has_text and not tokens
+        self._deliver(tokens)
+        is_end = choice.get("finish_reason") is not None
+        self.has_finished |= is_end
+        is_first = not self.has_begun
+        if not self._wants_token_ids:
+            _strip(chunk, choice)
+        elif not is_first:
+            _strip(chunk, choice, names=("prompt_token_ids",))
+        says_role = "role" in delta and is_first
+        # A chunk of a completion goes out with each token, as it would without us.
+        says = has_text or "text" in choice or bool(set(delta) - {"role", "content"})
+        says_tokens = bool(tokens) and (self._wants_token_ids or "content" in delta)
+        return is_end or says or says_role or says_tokens
+
+    def _deliver(self, tokens: list[int]) -> None:
+        if tokens:
+            self.token_ids += tokens
+            reads_on_at_s = max(self._read_until_s, self._now_s())
+            self._read_until_s = reads_on_at_s + len(tokens) / self._tds
+
+    def _unify(self, chunk: dict[str, Any]) -> None:
+        """Give the chunk of a later attempt the face of the first one."""
+        if not self._head:
+            self._head = {
+                name: chunk[name]
+                for name in ("id", "object", "created", "model")
+                if name in chunk
+            }
+        chunk |= self._head
+        usage = chunk.get("usage")
+        if usage and self._tokens_before:
+            written = usage["completion_tokens"] + self._tokens_before
+            chunk["usage"] = usage | self._usage(usage["prompt_tokens"], written)
+
+    @staticmethod
+    def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+        return {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        }
+
+
+def error_code(event: str) -> int | None:
+    """The code of an event that says nothing but an error; None for another one."""
+    if not event.startswith(f'{DATA}{{"error"'):
+        return None
+    try:
+        error = json.loads(event.removeprefix(DATA))["error"]
+        return int(error.get("code") or SERVER_ERROR)
+    except (ValueError, AttributeError):
+        return SERVER_ERROR
+
+
+def error_event(message: str) -> str:
+    """The last event of a stream that nobody can go on with."""
+    error = {"message": message, "type": "StreamBrokenOff", "param": None}
+    return _event({"error": error | {"code": UNAVAILABLE}})
+
+
+def _event(chunk: dict[str, Any]) -> str:
+    text = json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
+    return f"{DATA}{text}\n\n"
+
+
+def _strip(
+    chunk: dict[str, Any],
+    choice: dict[str, Any],
+    names: tuple[str, ...] = ("token_ids", "prompt_token_ids"),
+) -> None:
+    for name in names:
+        chunk.pop(name, None)
+        choice.pop(name, None)
+
+
+def _within(value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    return min(max(value, low), high)

@@ -1,0 +1,183 @@
+"""The ingress outlives the replicas it asks: scripted replicas, the real ingress."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError
+from ray.llm._internal.serve.core.configs.openai_api_models import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    CompletionResponse,
+    ErrorInfo,
+    ErrorResponse,
+)
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from deployments import ingress as module
+from deployments.ingress import ResumingIngress
+from deployments.relay import BrokenOffError
+from qoe import PROFILES
+
+DONE = "data: [DONE]\n\n"
+DEAD = 'data: {"error":{"message":"EngineCore encountered an issue.","code":500}}\n\n'
+
+
+def token(number: int, reason: str | None = None) -> str:
+    choice = {"index": 0, "text": chr(97 + number), "finish_reason": reason}
+    choice |= {"token_ids": [number]}
+    return f"data: {json.dumps({'id': 'x', 'created': 1, 'choices': [choice]})}\n\n"
+
+
+class Replicas:
+    """Stands in for a handle: each attempt plays the next script, an exception raises."""
+
+    def __init__(self, *scripts: list[Any]) -> None:
+        self.asked: list[Any] = []
+        self._scripts = iter(scripts)
+
+    def options(self, **_: Any) -> Replicas:
+        return self
+
+    @property
+    def completions(self) -> Replicas:
+        return self
+
+    chat = completions
+
+    async def remote(self, body: Any, info: Any) -> AsyncIterator[Any]:
+        self.asked.append(body)
+        for item in next(self._scripts):
+            if isinstance(item, float):
+                await asyncio.sleep(item)
+            elif isinstance(item, Exception):
+                raise item
+            else:
+                yield [item] if isinstance(item, str) else item
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_DELAY_S", 0.0)
+
+
+async def answer(
+    replicas: Replicas, method: str = "completions", limit: int = 3, **more: Any
+) -> list[Any]:
+    ingress = ResumingIngress(
+        llm_deployments={"tiny": replicas},  # type: ignore[dict-item]
+        model_cards={"tiny": object()},  # type: ignore[dict-item]
+        max_continuations=limit,
+        resume_timeout_s=0.1,
+        default_expectation=PROFILES["reading"].expectation,
+    )
+    request: dict[str, Any] = {"model": "tiny", "stream": True, **more}
+    if method == "chat":
+        messages = [{"role": "user", "content": "hi"}]
+        body: Any = ChatCompletionRequest(messages=messages, **request)
+    else:
+        body = CompletionRequest(prompt="hi", **request)
+    told: list[Any] = []
+    async for item in ingress._get_response(body=body, call_method=method):
+        told += item if isinstance(item, list) else [item]
+    return told
+
+
+def text_of(told: list[Any]) -> str:
+    events = "".join(told).split("\n\n")
+    chunks = [json.loads(e[6:]) for e in events if e and e != "data: [DONE]"]
+    return "".join(c["text"] for chunk in chunks for c in chunk.get("choices", ()))
+
+
+def error_in(told: list[Any]) -> str:
+    events = "".join(told).split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""]
+    message: str = json.loads(events[-3][6:])["error"]["message"]
+    return message
+
+
+@pytest.mark.parametrize("end", [RayActorError(), EngineDeadError(), DEAD])
+async def test_a_stream_goes_on_with_the_tokens_it_has(end: Any) -> None:
+    replicas = Replicas(
+        [token(0), token(1), end], [token(2), end], [token(3, "length"), DONE]
+    )
+    told = await answer(replicas, vllm_xargs={"qoe_tds": 3.0})
+    assert text_of(told) == "abcd"
+    assert told[-1] == DONE
+    first, second, third = replicas.asked
+    assert first.vllm_xargs == {"qoe_tds": 3.0}
+    assert second.vllm_xargs["qoe_resume_token_ids"] == [0, 1]
+    assert third.vllm_xargs["qoe_resume_token_ids"] == [0, 1, 2]
+    assert third.vllm_xargs["qoe_tds"] == 3.0
+    assert all(body.return_token_ids for body in replicas.asked)
+
+
+@pytest.mark.parametrize("more", [{}, {"presence_penalty": 1.0}])
+@pytest.mark.parametrize("end", [RayActorError(), DEAD])
+async def test_a_stream_without_a_token_is_asked_for_again(end: Any, more: Any) -> None:
+    replicas = Replicas([end], [token(0, "length"), DONE])
+    assert text_of(await answer(replicas, **more)) == "a"
+    again = replicas.asked[1].vllm_xargs or {}
+    assert "qoe_resume_token_ids" not in again
+
+
+async def test_a_whole_answer_is_asked_for_again() -> None:
+    whole = CompletionResponse(
+        model="tiny",
+        choices=[],
+        usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    )
+    failed = ErrorResponse(error=ErrorInfo(message="dead", type="x", code=500))
+    replicas = Replicas([RayActorError()], [failed], [whole])
+    assert await answer(replicas, stream=False) == [whole]
+
+
+async def test_replicas_that_all_fail_before_a_token_are_an_error() -> None:
+    replicas = Replicas(*[[RayActorError()]] * 4)
+    with pytest.raises(RayActorError):
+        await answer(replicas)
+    assert len(replicas.asked) == 4
+    with pytest.raises(BrokenOffError):
+        await answer(Replicas([DEAD]), limit=0)
+
+
+async def test_an_answer_loses_only_so_many_replicas() -> None:
+    replicas = Replicas(*[[token(0), RayActorError()]] * 3)
+    told = await answer(replicas, limit=2)
+    assert "too many replicas failed" in error_in(told)
+    assert len(replicas.asked) == 3
+
+
+async def test_a_reader_does_not_wait_for_ever_for_the_rest() -> None:
+    replicas = Replicas([token(0), RayActorError()], [60.0], [60.0])
+    told = await answer(replicas, limit=2)
+    assert "TimeoutError" in error_in(told)
+
+
+@pytest.mark.parametrize("method", ["chat", "completions"])
+async def test_what_cannot_be_continued_exactly_ends_with_the_reason(method: str) -> None:
+    replicas = Replicas([token(0), RayActorError()])
+    told = await answer(replicas, method, presence_penalty=1.0)
+    assert "presence_penalty is set" in error_in(told)
+    assert len(replicas.asked) == 1
+
+
+async def test_a_stream_that_has_said_its_reason_has_ended() -> None:
+    replicas = Replicas([token(0), token(1, "stop"), RayActorError()])
+    told = await answer(replicas)
+    assert text_of(told) == "ab"
+    assert told[-1].endswith(DONE)
+    assert len(replicas.asked) == 1
+
+
+async def test_a_bad_request_is_nobodys_failure() -> None:
+    bad = 'data: {"error":{"message":"token 400","type":"x","code":400}}\n\n'
+    replicas = Replicas([bad, DONE])
+    first, *_ = await answer(replicas)
+    assert isinstance(first, ErrorResponse)
+    assert first.error.code == 400
+    assert len(replicas.asked) == 1
