@@ -1,0 +1,68 @@
+"""Replicas and engines die behind the ingress; readers hardly notice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Answer, Client
+
+
+def longest_gap_s(answer: Answer) -> float:
+    return max(b - a for a, b in itertools.pairwise(answer.received_at_s))
+
+
+@pytest.mark.parametrize(
+    ("path", "kill"), [("chat", "kill_replica"), ("complete", "kill_engine")]
+)
+def test_a_stream_goes_on_through_another_replica(
+    faults: Any, pair: Client, at_once: Any, path: str, kill: str
+) -> None:
+    ask = faults.ask_long(getattr(pair, path))
+    undisturbed = ask()
+    assert undisturbed.usage["completion_tokens"] == faults.LONG
+    hit: Future[Answer] = at_once(ask)
+    victim = faults.writer(pair)
+    untouched: Future[Answer] = at_once(ask)
+    faults.writer(pair, but=victim["replica_id"])
+    getattr(faults, kill)(victim)
+    for answer in (hit.result(), untouched.result()):
+        assert answer.text == undisturbed.text
+        assert answer.usage == undisturbed.usage
+        assert len({chunk["id"] for chunk in answer.chunks}) == 1
+        said = [json.dumps(chunk) for chunk in answer.chunks]
+        assert sum('"role"' in chunk for chunk in said) == (path == "chat")
+        assert not any("token_ids" in chunk for chunk in said)
+        assert longest_gap_s(answer) < faults.NOTICED_S
+    faults.whole_again(pair, victim)
+
+
+def test_a_stream_that_cannot_go_on_says_why(
+    faults: Any, pair: Client, at_once: Any
+) -> None:
+    hit: Future[Answer] = at_once(faults.ask_long(pair.complete, presence_penalty=0.5))
+    victim = faults.writer(pair)
+    killed_at_s = time.monotonic()
+    faults.kill_replica(victim)
+    answer = hit.result()
+    assert answer.received_at_s[-1] - killed_at_s < faults.NOTICED_S
+    error = answer.chunks[-1]["error"]
+    assert error["code"] == 503
+    assert "cannot be continued: presence_penalty is set" in error["message"]
+    assert len(answer.chunks) > 1
+    faults.whole_again(pair, victim)
+
+
+def test_with_all_replicas_full_everybody_is_served_in_the_end(
+    faults: Any, pair: Client
+) -> None:
+    ask = partial(pair.complete, stream=True, max_tokens=150, vllm_xargs=faults.READER)
+    answers = pair.all_at_once([ask] * 30)
+    assert [len(answer.text) for answer in answers] == [150] * 30
