@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from enum import IntEnum
 from functools import partial
-from itertools import count
 
 import numpy as np
 
@@ -20,6 +17,7 @@ from bench.fleet.replica import Replica
 from bench.fleet.results import ScaleEvent
 from bench.fleet.routers import Routers
 from bench.fleet.scaling import Scaler
+from bench.fleet.timeline import Clock, Order, Timeline
 from bench.load import PlannedStream
 from qoe.metrics import Floats
 from router.replica_load import FleetLoad, ReplicaLoad, load_of
@@ -27,32 +25,6 @@ from telemetry.report import EngineReport
 
 # How often Serve collects a replica's routing stats.
 STATS_PERIOD_S = 1.0
-
-
-class Clock:
-    """The fleet's time; routers read it by calling it."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-class _Order(IntEnum):
-    """What goes first of several things at one moment.
-
-    As in a replay of one engine, a stream enters the step that starts when it arrives.
-    """
-
-    FAULT = 0
-    STEP_ENDS = 1
-    REPORT = 2
-    STATS = 3
-    SCALE = 4
-    MOVE = 5
-    ARRIVAL = 6
-    STEP_STARTS = 7
 
 
 class FleetRun:
@@ -104,8 +76,8 @@ class FleetRun:
         self._rows: Iterator[int] = iter(rows)
         self._book = book
         self._clock = clock
-        self._numbers = count()
-        self._events: list[tuple[float, _Order, int, Callable[[], None]]] = []
+        self._timeline = Timeline(clock)
+        self._at = self._timeline.at
         self._movers = Movers(clock)
 
     def run(self) -> None:
@@ -119,14 +91,10 @@ class FleetRun:
         if self._options.moves:
             self._move()
         for fault in self._options.at:
-            self._at(fault.at_s, _Order.FAULT, partial(self._fault, fault))
+            self._at(fault.at_s, Order.FAULT, partial(self._fault, fault))
         self._await_arrival()
         while self._book.num_open:
-            self._clock.now_s, _, _, happen = heapq.heappop(self._events)
-            happen()
-
-    def _at(self, at_s: float, order: _Order, happen: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (at_s, order, next(self._numbers), happen))
+            self._timeline.play_next()
 
     # ---- streams -------------------------------------------------------------------------
 
@@ -134,7 +102,7 @@ class FleetRun:
         row = next(self._rows, None)
         if row is not None:
             arrival_s = float(self._load.arrival_s[row])
-            self._at(arrival_s, _Order.ARRIVAL, partial(self._arrive, row))
+            self._at(arrival_s, Order.ARRIVAL, partial(self._arrive, row))
 
     def _arrive(self, row: int) -> None:
         self._place(row)
@@ -163,7 +131,7 @@ class FleetRun:
             for move in self._movers.moves(replica, serving):
                 self._moved(replica, move)
         at_s = self._clock.now_s + PERIOD_S
-        self._at(at_s, _Order.MOVE, self._move)
+        self._at(at_s, Order.MOVE, self._move)
 
     def _moved(self, replica: Replica, move: Move) -> None:
         row = int(move.request_id)
@@ -179,12 +147,12 @@ class FleetRun:
 
     def _await_step(self, replica: Replica) -> None:
         replica.is_busy = True
-        self._at(self._clock.now_s, _Order.STEP_STARTS, partial(self._start_step, replica))
+        self._at(self._clock.now_s, Order.STEP_STARTS, partial(self._start_step, replica))
 
     def _start_step(self, replica: Replica) -> None:
         if replica.is_alive:
             end_s = replica.start_step(self._clock.now_s)
-            self._at(end_s, _Order.STEP_ENDS, partial(self._finish_step, replica))
+            self._at(end_s, Order.STEP_ENDS, partial(self._finish_step, replica))
 
     def _finish_step(self, replica: Replica) -> None:
         if not replica.is_alive:
@@ -206,7 +174,7 @@ class FleetRun:
         for report in replica.take_reports():
             if replica.is_heard:
                 hear = partial(self._hear, replica, report)
-                self._at(self._clock.now_s + after_s, _Order.REPORT, hear)
+                self._at(self._clock.now_s + after_s, Order.REPORT, hear)
 
     def _hear(self, replica: Replica, report: EngineReport) -> None:
         if replica.is_alive:
@@ -221,13 +189,13 @@ class FleetRun:
             if replica.is_heard:
                 self._routers.hear_slowly(replica.number, replica.last_report)
         self.demand_cvs.append(variation([replica.demand_tokens for replica in serving]))
-        self._at(self._clock.now_s + STATS_PERIOD_S, _Order.STATS, self._tell_stats)
+        self._at(self._clock.now_s + STATS_PERIOD_S, Order.STATS, self._tell_stats)
 
     # ---- scaling -------------------------------------------------------------------------
 
     def _await_scaler(self, scaler: Scaler) -> None:
         at_s = self._clock.now_s + scaler.period_s
-        self._at(at_s, _Order.SCALE, partial(self._scale, scaler))
+        self._at(at_s, Order.SCALE, partial(self._scale, scaler))
 
     def _scale(self, scaler: Scaler) -> None:
         now_s, before = self._clock.now_s, self._wanted
@@ -251,7 +219,7 @@ class FleetRun:
         for _ in range(-surplus):
             lease = members.order(now_s)
             join = partial(self._join, lease)
-            self._at(now_s + self._options.startup_s, _Order.SCALE, join)
+            self._at(now_s + self._options.startup_s, Order.SCALE, join)
         for _ in range(surplus):
             if starting:
                 members.cancel(starting.pop(), now_s)

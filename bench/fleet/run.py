@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.fleet.arguments import Fleet
 from bench.fleet.book import Book
-from bench.fleet.fleet import Clock, FleetRun, variation
+from bench.fleet.fleet import FleetRun, variation
 from bench.fleet.load import LoadColumns
 from bench.fleet.members import Members
 from bench.fleet.replica import Replica, TellingScheduler
@@ -22,6 +22,7 @@ from bench.fleet.results import (
 )
 from bench.fleet.routers import Routers
 from bench.fleet.scaling import Scaler, Scaling
+from bench.fleet.timeline import Clock
 from bench.replay.arguments import Cell
 from bench.replay.profiles import latency_profile
 from bench.replay.results import OnProgress, Run, plan_ms

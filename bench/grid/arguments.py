@@ -94,8 +94,8 @@ def grid_arguments(given: Mapping[str, Any]) -> GridArguments:
         seeds=given["seeds"] or (1 if quick else None),
         cycle_s=given["cycle_s"] or (QUICK_CYCLE_S if quick else CYCLE_S),
         jobs=given["jobs"] or os.cpu_count() or 1,
-        sharegpt=_lengths("sharegpt", given["sharegpt"]),
-        azure=_lengths("azure", given["azure"]),
+        sharegpt=lengths_found("sharegpt", given["sharegpt"]),
+        azure=lengths_found("azure", given["azure"]),
         out=out or DEFAULT_OUT,
         quick=quick,
         partial=given["partial"],
@@ -103,7 +103,7 @@ def grid_arguments(given: Mapping[str, Any]) -> GridArguments:
     )
 
 
-def _lengths(name: str, given: Path | None) -> Path | None:
+def lengths_found(name: str, given: Path | None) -> Path | None:
     """The file to draw lengths from; only the default may be missing."""
     path = given or DEFAULT_LENGTHS[name]
     if given is None and not path.exists():

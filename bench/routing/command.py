@@ -16,34 +16,13 @@ from bench.fleet.results import FleetSummary
 from bench.grid.progress import progress
 from bench.grid.runner import Workers
 from bench.results import environment
+from bench.routing.arguments import RoutingArguments
 from bench.routing.cells import BY_NAME, Job, cell_of, plan_jobs
 from bench.routing.page import page
 from bench.routing.results import RoutingResult, Row, read, write
 
 # Seconds of a core for one request, on the machine that the first numbers came from.
 REQUEST_CORE_S = 0.025
-
-
-class RoutingArguments(msgspec.Struct, frozen=True, kw_only=True):
-    """What `andes routers` was asked to do.
-
-    Attributes:
-        seeds: Most loads of each scenario; None is each one's own number.
-        duration_s: Of the arrivals of each run.
-        lengths: Where lengths are drawn from; None is lognormal.
-        jobs: Processes.
-        out: Folder of `fleet.json`, `fleet.md` and `fleet.png`.
-        redraw: Make page and picture again, without a run.
-        command: As it may be published.
-    """
-
-    seeds: int | None
-    duration_s: float
-    lengths: Path | None
-    jobs: int
-    out: Path
-    redraw: bool
-    command: str
 
 
 def run_routing(

@@ -1,0 +1,100 @@
+"""Commands that load a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from bench.arguments import BenchArguments, refuse_synthetic_options
+from bench.options import live, load, measure
+
+# Only the defaults are read from it; arguments without a load are refused.
+_DEFAULTS = BenchArguments(synthetic=True)
+
+
+def bench(  # noqa: PLR0913 - typer reads the options off the signature
+    *,
+    ctx: typer.Context,
+    trace: load.Trace = _DEFAULTS.trace,
+    synthetic: load.Synthetic = False,
+    start_s: load.StartS = _DEFAULTS.start_s,
+    duration_s: load.DurationS = _DEFAULTS.duration_s,
+    rate_scale: load.RateScale = _DEFAULTS.rate_scale,
+    time_scale: load.TimeScale = _DEFAULTS.time_scale,
+    rate: load.Rate = _DEFAULTS.rate,
+    intensity: load.Intensity = _DEFAULTS.intensity,
+    burst_share: load.BurstShare = _DEFAULTS.burst_share,
+    cycle_s: load.CycleS = _DEFAULTS.cycle_s,
+    input_tokens: load.InputTokens = _DEFAULTS.input_tokens,
+    output_tokens: load.OutputTokens = _DEFAULTS.output_tokens,
+    profile: load.Profile = _DEFAULTS.profile,
+    ttft_s: load.TtftS = _DEFAULTS.ttft_s,
+    tds: load.Tds = _DEFAULTS.tds,
+    url: live.Url = _DEFAULTS.url,
+    model: live.Model = _DEFAULTS.model,
+    max_context_tokens: live.MaxContextTokens = _DEFAULTS.max_context_tokens,
+    max_output_tokens: live.MaxOutputTokens = _DEFAULTS.max_output_tokens,
+    seed: load.Seed = _DEFAULTS.seed,
+    ignore_eos: live.IgnoreEos = _DEFAULTS.ignore_eos,
+    label: live.Label = _DEFAULTS.label,
+    json: live.Json = _DEFAULTS.json,
+    plot: live.Plot = _DEFAULTS.plot,
+) -> None:
+    """Stream a load against an OpenAI-compatible endpoint and score what readers got.
+
+    Requests leave at their arrival times whatever the server does, and every
+    token is timed from the moment its reader meant to send the request.
+
+    [bold]andes bench --synthetic --rate 8 --duration-s 30[/bold]
+
+    [bold]andes bench --trace azure_conv.csv --time-scale 4 --plot run.png[/bold]
+    """
+    from bench.live import run_bench  # noqa: PLC0415
+
+    arguments = BenchArguments(**ctx.params)
+    if arguments.trace is not None:
+        refuse_synthetic_options(ctx)
+    raise typer.Exit(run_bench(arguments))
+
+
+def demo(  # noqa: PLR0913 - typer reads the options off the signature
+    *,
+    trace: load.Trace = None,
+    pairs: measure.Pairs = 3,
+    kv_blocks: measure.KvBlocks = 64,
+    start_s: load.StartS = 600.0,
+    duration_s: load.DurationS = 45.0,
+    rate_scale: load.RateScale = 1.0,
+    time_scale: load.TimeScale = 1.0,
+    rate: load.Rate = _DEFAULTS.rate,
+    profile: load.Profile = _DEFAULTS.profile,
+    ttft_s: load.TtftS = None,
+    tds: load.Tds = None,
+    max_output_tokens: live.MaxOutputTokens = None,
+    seed: load.Seed = 0,
+    config: measure.Config = None,
+    out: measure.Out = Path("docs/results"),
+) -> None:
+    """Run the same load on the same service under fcfs and under andes, in turns.
+
+    Each run starts the whole service of serve_config.yaml. Without its trace file,
+    the load is synthetic bursts of the same shape.
+    """
+    from bench.demo import demo_command  # noqa: PLC0415
+
+    load = BenchArguments(
+        trace=trace if trace and trace.exists() else None,
+        synthetic=not (trace and trace.exists()),
+        start_s=start_s if trace and trace.exists() else 0.0,
+        duration_s=duration_s,
+        rate_scale=rate_scale,
+        time_scale=time_scale,
+        rate=rate,
+        profile=profile,
+        ttft_s=ttft_s,
+        tds=tds,
+        max_output_tokens=max_output_tokens,
+        seed=seed,
+    )
+    raise typer.Exit(demo_command(load, pairs, kv_blocks, config, out))
