@@ -23,7 +23,7 @@ _MAX_STALL_S = STALL_AXIS_S[-1]
 
 # QoE that a stream of average size costs readers to come, on a replica that is full. It is
 # what decides near saturation, where a forecast of one stream's loss is mostly noise.
-FULL_PRICE = 0.3
+FULL_PRICE = 1.5
 # How much of its relative slowness counts against a replica. Its memory empties later, but
 # it gets fewer streams anyhow by being as full as its peers: 0.3 to 0.5 served mixed fleets
 # best (`andes replay --replica-speeds`), 1 was worse than not to look.
