@@ -23,7 +23,7 @@ STAMP := .venv/installed-$(HARDWARE)
 UV_ENV_cpu := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)",UV_TORCH_BACKEND=cpu)
 UV_ARGS_cpu := --overrides requirements-cpu-overrides.txt
 
-.PHONY: help install run stop test check fmt demo grid fidelity clean
+.PHONY: help install run stop test nightly check fmt demo grid fidelity clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ stop: install ## Stop the service from elsewhere, and what a crash left of it.
 
 test: install ## Run all tests (PYTEST_ARGS='-m "not service"' for the quick ones).
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+nightly: install ## The tests that take too long for every change.
+	$(BIN)/python -m pytest --nightly $(PYTEST_ARGS)
 
 check: install ## Format, lint and types, as CI does.
 	$(BIN)/ruff format --check .

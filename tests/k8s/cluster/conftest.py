@@ -44,6 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/k8s/cluster/" in item.nodeid:
             item.add_marker(pytest.mark.service)
+            item.add_marker(pytest.mark.nightly)
             # The first test waits for the start.
             item.add_marker(pytest.mark.timeout(780))
 
