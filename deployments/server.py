@@ -16,9 +16,14 @@ from ray.serve.llm import LLMServer
 
 from deployments.autoscaling import autoscaling_stats
 from deployments.environment import variable
+from deployments.metrics import ReplicaMetrics
 from deployments.middleware import FIELDS_KEY, QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.telemetry import ReplicaTelemetry
-from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
+from scheduler.settings import (
+    METRICS_ENDPOINT_ENV,
+    REPORT_ENDPOINT_ENV,
+    SchedulerSettings,
+)
 
 
 class AndesServer(LLMServer):
@@ -29,16 +34,21 @@ class AndesServer(LLMServer):
     """
 
     _telemetry: ReplicaTelemetry | None = None
+    _metrics: ReplicaMetrics | None = None
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
         telemetry = self._telemetry = ReplicaTelemetry(util.get_node_ip_address())
+        metrics = self._metrics = ReplicaMetrics(serve.metrics)
         # The engine process inherits the environment it is started in.
-        with variable(REPORT_ENDPOINT_ENV, telemetry.engine_endpoint):
+        with (
+            variable(REPORT_ENDPOINT_ENV, telemetry.engine_endpoint),
+            variable(METRICS_ENDPOINT_ENV, metrics.engine_endpoint),
+        ):
             try:
                 await super().start()
             except BaseException:
-                telemetry.close()
+                self._stop_telling()
                 raise
 
     def _get_default_engine_class(self) -> Any:
@@ -96,8 +106,12 @@ class AndesServer(LLMServer):
         try:
             await super().__del__()
         finally:
-            if self._telemetry is not None:
-                self._telemetry.close()
+            self._stop_telling()
+
+    def _stop_telling(self) -> None:
+        for teller in (self._telemetry, self._metrics):
+            if teller is not None:
+                teller.close()
 
     def _set_accepting(self, accepting: bool) -> None:
         if self._telemetry is not None:
