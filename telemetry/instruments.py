@@ -13,6 +13,10 @@ from telemetry.engine_metrics import Values
 
 Tags = dict[str, str]
 
+# A counter that appears with its first event hides it from `rate()`, and frameworks refuse
+# to add nothing: this begins it, and any sum with it is the sum without.
+ALMOST_NOTHING = 1e-300
+
 
 class Framework(Protocol):
     """What `ray.util.metrics` and `ray.serve.metrics` have in common."""
@@ -48,6 +52,7 @@ class Instruments:
         self._published = {m.name: _instrument(framework, m, tags) for m in self._metrics}
         self._told: dict[str, Values] = {}
         self._epoch = ""
+        self._has_begun = False
 
     def publish(
         self,
@@ -62,6 +67,8 @@ class Instruments:
             values: By name of the metric, in the order of `Metric.tags`.
             info: Labels of the metric of kind info, if there is one.
         """
+        if not self._has_begun:
+            self._begin()
         if epoch != self._epoch:
             self._epoch, self._told = epoch, {}
         for metric in self._metrics:
@@ -70,6 +77,13 @@ class Instruments:
                 instrument.set(1.0, tags=dict(info or {}))
             elif metric.name in values:
                 self._tell(metric, instrument, values[metric.name])
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        for metric in self._metrics:
+            if metric.kind == "counter":
+                for tags in metric.tags:
+                    self._published[metric.name].inc(ALMOST_NOTHING, tags=tags)
 
     def _tell(self, metric: Metric, instrument: Any, values: Values) -> None:
         if metric.kind == "gauge":
@@ -88,7 +102,6 @@ class Instruments:
 
 def _add(metric: Metric, instrument: Any, news: list[float]) -> None:
     for tags, amount in zip(metric.tags, news, strict=True):
-        # Frameworks refuse to add nothing.
         if amount > 0:
             instrument.inc(amount, tags=tags)
 

@@ -68,6 +68,12 @@ def test_an_engine_that_starts_again_adds_to_what_was(recorder: Recorder) -> Non
     assert recorder.sums == {("finished", "a"): 7, ("finished", "b"): 1}
 
 
+def test_every_counter_is_there_before_its_first_event(recorder: Recorder) -> None:
+    Instruments(recorder, [STREAMS]).publish("first", {})
+    assert set(recorder.sums) == {("finished", "a"), ("finished", "b")}
+    assert sum(recorder.sums.values()) == pytest.approx(0.0)
+
+
 def test_gauges_are_set_every_time_and_those_without_a_value_never(
     recorder: Recorder,
 ) -> None:
