@@ -244,16 +244,11 @@ BENCH_REQUESTS = Metric(
     "andes_bench_requests",
     "counter",
     "bench",
-    "Requests of a load by how they ended.",
-    {"outcome": ("finished", "failed")},
+    "Requests of a load: sent, ended well, and failed.",
+    {"outcome": ("sent", "finished", "failed")},
 )
-BENCH_QOE = Metric(
-    "andes_bench_qoe_score",
-    "histogram",
-    "bench",
-    "QoE of finished requests as their client saw it, 0 to 1.",
-    BY_CLASS,
-    QOE_BOUNDS,
+BENCH_TOKENS = Metric(
+    "andes_bench_tokens", "counter", "bench", "Tokens that the clients of a load received."
 )
 
 ENGINE_METRICS = (
@@ -263,5 +258,5 @@ ENGINE_METRICS = (
     *(STEPS, STEP_S, STEP_ERROR_S, KV_BLOCKS, KV_PREEMPTIBLE, STREAMS, INFO),
 )
 ROUTER_METRICS = (DECISIONS, REPORT_AGE_S, LEDGER, LEDGER_AGE_S)
-BENCH_METRICS = (BENCH_REQUESTS, BENCH_QOE)
+BENCH_METRICS = (BENCH_REQUESTS, BENCH_TOKENS)
 CATALOGUE = (*ENGINE_METRICS, *ROUTER_METRICS, *BENCH_METRICS)

@@ -21,9 +21,17 @@ ALMOST_NOTHING = 1e-300
 class Framework(Protocol):
     """What `ray.util.metrics` and `ray.serve.metrics` have in common."""
 
-    Counter: Any
-    Gauge: Any
-    Histogram: Any
+    @property
+    def Counter(self) -> Any:  # noqa: N802 - as Ray calls it
+        """Class of totals."""
+
+    @property
+    def Gauge(self) -> Any:  # noqa: N802
+        """Class of present values."""
+
+    @property
+    def Histogram(self) -> Any:  # noqa: N802
+        """Class of distributions."""
 
 
 class Instruments:

@@ -43,7 +43,6 @@ SELECTOR = re.compile(r"\b(?:ray_|andes:)[a-zA-Z0-9_:]+(?:\{[^}]*\})?")
 class Observed:
     """Prometheus and Alertmanager on a service, and what a webhook was told."""
 
-    client: Client
     observing: Observing
     alerts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -122,7 +121,7 @@ def observed(
             scrape_s=1.0,
             rules=impatient_rules,
         )
-        running["observed"] = Observed(direct, context.__enter__(), told)
+        running["observed"] = Observed(context.__enter__(), told)
         running["end"] = lambda: context.__exit__(None, None, None)
         _load(direct)
         running["idle_since_s"] = time.monotonic()
@@ -209,19 +208,18 @@ def test_labels_and_buckets_are_those_of_the_catalogue(
 
 
 def test_the_mean_of_a_scripted_load_is_exact(
-    observed: Observed, running: dict[str, Any]
+    observed: Observed, direct: Client, running: dict[str, Any]
 ) -> None:
     sums, counts = (m for m in OURS if m.name in ("andes_qoe_score_exact_sum",
                                                   "andes_streams_finished"))  # fmt: skip
     custom = 'qoe_class="custom"'
-    client = observed.client
-    _settle(observed, counts, custom, client)
+    _settle(observed, counts, direct)
     before = observed.total(sums, custom), observed.total(counts, custom)
     # One token that comes late leaves nothing to read in time: QoE 0. In time: QoE 1.
     script = [PATIENT] * 5 + [HASTY] * 3
     prompts = [f"{number} " + "y" * 1500 for number in range(len(script))]
     for prompt, reader in zip(prompts, script, strict=True):
-        client.complete(prompt, max_tokens=1, vllm_xargs=reader)
+        direct.complete(prompt, max_tokens=1, vllm_xargs=reader)
     running["idle_since_s"] = time.monotonic()
     wait_for(
         lambda: observed.total(counts, custom) - before[1] == len(script),
@@ -232,7 +230,7 @@ def test_the_mean_of_a_scripted_load_is_exact(
     assert mean == pytest.approx(5 / 8, abs=1e-3)
 
 
-def _settle(observed: Observed, metric: Metric, matcher: str, client: Client) -> None:
+def _settle(observed: Observed, metric: Metric, client: Client) -> None:
     """Until Prometheus knows of every stream that has ended."""
     finished = sum(report.finished_total for report in client.settled().values())
     wait_for(lambda: observed.total(metric) == finished, f"not all {finished} are known")
