@@ -85,6 +85,9 @@ class Panel:
         if self.limits:
             steps = [Threshold(value=v, color=c) for v, c in (*_GREEN, *self.limits)]
             panel = panel.thresholds(dashboard.ThresholdsConfig().steps(steps))
+        if not isinstance(panel, timeseries.Panel):
+            newest = common.ReduceDataOptions().calcs(["lastNotNull"])
+            panel = panel.reduce_options(newest)
         if isinstance(panel, bargauge.Panel):
             panel = panel.orientation(VizOrientation.HORIZONTAL)
         if isinstance(panel, timeseries.Panel):
