@@ -12,6 +12,7 @@ TRACE ?= ../shared/data/traces/azure_conv.csv
 DEMO_ARGS ?=
 FIDELITY_ARGS ?=
 GRID_ARGS ?=
+OBSERVE_ARGS ?=
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -23,10 +24,10 @@ STAMP := .venv/installed-$(HARDWARE)
 UV_ENV_cpu := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)",UV_TORCH_BACKEND=cpu)
 UV_ARGS_cpu := --overrides requirements-cpu-overrides.txt
 
-.PHONY: help install run stop test nightly check fmt demo grid fidelity clean
+.PHONY: help install run stop test nightly check fmt demo grid fidelity observe dashboards clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with everything in it; quick when nothing changed.
 
@@ -55,6 +56,7 @@ check: install ## Format, lint and types, as CI does.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m dashboards.build --check
 
 fmt: install ## Format the code, and fix what the linter can.
 	$(BIN)/ruff format .
@@ -68,6 +70,12 @@ grid: install ## All replays behind docs/results, half an hour on two cores (GRI
 
 fidelity: install ## The real CPU engine beside its replay, and the error (FIDELITY_ARGS=).
 	$(BIN)/andes fidelity $(FIDELITY_ARGS)
+
+dashboards: install ## Write dashboards/generated from the code (ANDES_RUNBOOKS_URL=).
+	$(BIN)/python -m dashboards.build
+
+observe: install ## Prometheus and Alertmanager on the running service (OBSERVE_ARGS=).
+	@exec $(BIN)/python -m deployments.observe $(OBSERVE_ARGS)
 
 clean: ## Remove caches and what runs left, but not .venv.
 	rm -rf .run .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -49,6 +49,7 @@ class BenchArguments(msgspec.Struct, frozen=True, kw_only=True):
     label: str = "this run"
     json: Path | None = None
     plot: Path | None = None
+    metrics_port: int | None = None
 
     def __post_init__(self) -> None:
         require_one_load(self.trace, self.synthetic)

@@ -12,6 +12,7 @@ from bench.arguments import BenchArguments
 from bench.client import run_load
 from bench.endpoint import Endpoint, find_model
 from bench.errors import INTERRUPTED, UserError
+from bench.exposition import exposed
 from bench.load import BurstShape, Load, cyclic_burst, plan_load
 from bench.progress import progress_bar
 from bench.report import caveats, render_table
@@ -48,7 +49,10 @@ def run_bench(arguments: BenchArguments) -> int:
         f"{len(load.streams):,} requests over {load.streams[-1].arrival_s:.0f} s "
         f"to {escape(endpoint.base_url)} ({escape(endpoint.model)})"
     )
-    with progress_bar(notes) as on_progress:
+    with (
+        progress_bar(notes) as shown,
+        exposed(arguments.metrics_port, shown) as on_progress,
+    ):
         streams = run_load(load, endpoint, on_progress=on_progress)
     _report(arguments, load, streams, notes)
     if was_interrupted(load, streams):

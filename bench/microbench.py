@@ -103,7 +103,7 @@ def measure(num_streams: int, steps: int) -> SizeResult:
         vllm.step()
         vllm_s[step] = vllm.scheduler_s
         andes.step()
-        andes_s[step], plan_s[step] = andes.scheduler_s, andes.scheduler.plan_s
+        andes_s[step], plan_s[step] = andes.scheduler_s, andes.scheduler.activity.plan_s
     gc.unfreeze()
     return SizeResult(
         streams=num_streams,

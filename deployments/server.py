@@ -20,9 +20,14 @@ from deployments.autoscaling import autoscaling_stats
 from deployments.continuation import fields_set
 from deployments.environment import variable
 from deployments.first_byte import FirstByteMiddleware
+from deployments.metrics import ReplicaMetrics
 from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.telemetry import ReplicaTelemetry
-from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
+from scheduler.settings import (
+    METRICS_ENDPOINT_ENV,
+    REPORT_ENDPOINT_ENV,
+    SchedulerSettings,
+)
 
 ENGINE_WATCH_PERIOD_S = 0.25
 
@@ -36,16 +41,21 @@ class AndesServer(LLMServer):
 
     _telemetry: ReplicaTelemetry | None = None
     _watch: asyncio.Task[None] | None = None
+    _metrics: ReplicaMetrics | None = None
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
         telemetry = self._telemetry = ReplicaTelemetry(util.get_node_ip_address())
+        metrics = self._metrics = ReplicaMetrics(serve.metrics)
         # The engine process inherits the environment it is started in.
-        with variable(REPORT_ENDPOINT_ENV, telemetry.engine_endpoint):
+        with (
+            variable(REPORT_ENDPOINT_ENV, telemetry.engine_endpoint),
+            variable(METRICS_ENDPOINT_ENV, metrics.engine_endpoint),
+        ):
             try:
                 await super().start()
             except BaseException:
-                telemetry.close()
+                self._stop_telling()
                 raise
         self._watch = asyncio.create_task(self._watch_engine())
 
@@ -125,8 +135,12 @@ class AndesServer(LLMServer):
         try:
             await super().__del__()
         finally:
-            if self._telemetry is not None:
-                self._telemetry.close()
+            self._stop_telling()
+
+    def _stop_telling(self) -> None:
+        for teller in (self._telemetry, self._metrics):
+            if teller is not None:
+                teller.close()
 
     def _set_accepting(self, accepting: bool) -> None:
         if self._telemetry is not None:

@@ -81,7 +81,7 @@ def digestion_starts(delivered_at_s: Floats, tds: float) -> Floats:
     return starts
 
 
-def expected_area(end_s: float, num_tokens: int, expectation: Expectation) -> float:
+def expected_area(end_s: float, num_tokens: float, expectation: Expectation) -> float:
     """∫₀ᵉⁿᵈ min(tds·(t − ttft)⁺, n) dt, in token·seconds."""
     late_s = max(0.0, end_s - expectation.ttft_s)
     ramp_s = min(late_s, num_tokens / expectation.tds)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from qoe.expectation import Expectation
 from qoe.forecast import Floats, Forecast, score
+from qoe.metrics import expected_area
 
 Slots = npt.NDArray[np.intp]
 
@@ -118,6 +119,20 @@ class StreamTable:
     def qoe(self, slots: Slots, now_s: float) -> Floats:
         """Area QoE up to `now_s` of streams that have more to say, shape (n,)."""
         return score(self._area_until(slots, now_s), self._expected_area(slots, now_s))
+
+    def last_token_at_s(self, slot: int) -> float:
+        """When tokens last came; the arrival before the first."""
+        return float(self._area_at_s[slot])
+
+    def final_qoe(self, slot: int) -> float:
+        """Area QoE of a stream that has said everything: `area_qoe` of its deliveries."""
+        tokens = float(self.delivered_tokens[slot])
+        if tokens == 0.0:
+            return 0.0
+        taken_s = self.last_token_at_s(slot) - float(self.arrived_at_s[slot])
+        reader = Expectation(float(self.ttft_s[slot]), float(self.tds[slot]))
+        expected = expected_area(taken_s, tokens, reader)
+        return min(float(self._area[slot]) / expected, 1.0) if expected > 0.0 else 1.0
 
     def forecast(self, slots: Slots, now_s: float, horizon_s: float) -> Forecast:
         """What becomes of these streams within `horizon_s`, > 0."""

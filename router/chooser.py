@@ -42,7 +42,7 @@ class Chooser:
         ledger: What was sent and is not yet reported.
         counts: Decisions by how they were made: "scored", "no report" and "error" are
             placements, "held" and "shed" are not.
-        oldest_report_s: Age of the oldest report that the last score went by.
+        oldest_report_s: Age of the oldest report at the last decision.
     """
 
     def __init__(
@@ -211,11 +211,11 @@ class Chooser:
         none; so either all are scored, or none is.
         """
         oldest_s = max(self._now_s() - fleet.oldest_report_at_s, 0.0)
+        self.oldest_report_s = oldest_s
         needs_reports = self._policy.needs_reports or fleet.counted_by_engines
         if needs_reports and oldest_s > self._settings.max_report_age_s:
             usable = fleet.rows if fleet.usable is None else fleet.rows[fleet.usable]
             return [int(row) for row in usable]
-        self.oldest_report_s = oldest_s
         return None
 
     def _reserve(self, stream: Stream, read: Reading, row: int) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,6 +25,7 @@ from ray.serve.request_router import (
 from ray.util import metrics
 
 from router.chooser import Chooser, Hold, Ranks, Shed, Stream
+from router.metering import RouterMetrics
 from router.settings import RouterSettings
 from telemetry.broadcast import ReportListener
 from telemetry.report import request_key
@@ -33,8 +33,6 @@ from telemetry.routing_stats import endpoint_of
 
 # Ray's name for it; lines logged there reach Serve's log files.
 SERVE_LOGGER = "ray.serve"
-# A decision should not pay for its own metrics.
-METRICS_PERIOD_S = 1.0
 TOO_MANY_REQUESTS = 429
 
 
@@ -78,9 +76,9 @@ class QoERequestRouter(RequestRouter):
         self._followed: weakref.WeakSet[asyncio.Future[RunningReplica]] = weakref.WeakSet()
         self._held = 0
         self._listener: ReportListener | None = None
-        self._metrics = _Metrics(
-            application=self._deployment_id.app_name, deployment=self._deployment_id.name
-        )
+        deployment = self._deployment_id
+        tags = {"application": deployment.app_name, "deployment": deployment.name}
+        self._metrics = RouterMetrics(metrics, tags, self)
         self.initialize_state()
 
     def initialize_state(self, **kwargs: Any) -> None:
@@ -137,6 +135,7 @@ class QoERequestRouter(RequestRouter):
         # Telemetry is never a reason for Serve to lose a broadcast.
         try:
             self._listen_to(_endpoints(replicas))
+            self._metrics.start()
         except Exception:
             logging.getLogger(SERVE_LOGGER).exception("Replicas are not listened to.")
 
@@ -165,7 +164,6 @@ class QoERequestRouter(RequestRouter):
             candidates = [(r.replica_id, r.routing_stats) for r in replicas]
             can_wait = may_hold and self._held < max(1, len(replicas) // 2)
             chosen = self.chooser.choose_or_refuse(candidates, stream, may_hold=can_wait)
-            self._metrics.record(self.chooser, self._clock_s())
         except Exception as error:
             return self.chooser.fall_back(
                 len(replicas), f"scoring failed ({error!r})", error
@@ -225,66 +223,6 @@ class QoERequestRouter(RequestRouter):
             self.chooser.cancelled(request_id, future)
         else:
             self.chooser.sent(request_id, future.result().replica_id, future)
-
-
-class _Metrics:
-    """What Prometheus gets to know of the decisions, at most once a period."""
-
-    def __init__(self, **tags: str) -> None:
-        self._next_at_s = float("-inf")
-        self._told: Counter[str] = Counter()
-        self._decisions = _tagged(
-            metrics.Counter,
-            "andes_router_decisions",
-            "Streams by how they were placed, or refused.",
-            tags,
-            "outcome",
-        )
-        self._fallbacks = _tagged(
-            metrics.Counter,
-            "andes_router_fallbacks",
-            "Streams placed without scores, for want of fresh reports.",
-            tags,
-        )
-        self._report_age_s = _tagged(
-            metrics.Gauge,
-            "andes_router_oldest_report_s",
-            "Age of the oldest report that decisions go by.",
-            tags,
-        )
-        self._ledger_streams = _tagged(
-            metrics.Gauge,
-            "andes_router_ledger_streams",
-            "Streams sent that no report shows yet.",
-            tags,
-        )
-        self._ledger_age_s = _tagged(
-            metrics.Gauge,
-            "andes_router_ledger_oldest_s",
-            "How long the oldest of them has been on its way.",
-            tags,
-        )
-
-    def record(self, chooser: Chooser, now_s: float) -> None:
-        if now_s < self._next_at_s:
-            return
-        self._next_at_s = now_s + METRICS_PERIOD_S
-        news = chooser.counts - self._told
-        self._told = chooser.counts.copy()
-        for outcome, count in news.items():
-            self._decisions.inc(count, tags={"outcome": outcome})
-        if fallbacks := news["no report"] + news["error"]:
-            self._fallbacks.inc(fallbacks)
-        self._report_age_s.set(chooser.oldest_report_s)
-        self._ledger_streams.set(len(chooser.ledger))
-        self._ledger_age_s.set(chooser.ledger.oldest_age_s())
-
-
-def _tagged(
-    kind: Any, name: str, description: str, tags: dict[str, str], *more: str
-) -> Any:
-    metric = kind(name, description=description, tag_keys=(*tags, *more))
-    return metric.set_default_tags(tags)
 
 
 def _endpoints(replicas: list[RunningReplica]) -> dict[ReplicaID, str]:

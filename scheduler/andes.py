@@ -22,6 +22,7 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
 from qoe import expectation_or_default, progress_or_fresh
+from scheduler.activity import Activity
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
@@ -73,7 +74,7 @@ class AndesScheduler(AsyncScheduler):
         self.step_time = StepTimeModel()
         self._rebuild_budget = RebuildBudget(self.settings)
         self._guarded = Guard(logger)
-        self.plan_s = 0.0
+        self.activity = Activity(self.step_time, self._rebuild_budget)
         self._reporter = Reporter.from_environment(self.settings)
         is_fcfs = self.policy == SchedulingPolicy.FCFS
         self._policy = policy_for(self.settings) if is_fcfs else None
@@ -98,10 +99,8 @@ class AndesScheduler(AsyncScheduler):
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         aside: Aside[Request] = Aside()
         if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
-            started_s = time.perf_counter()
-            with self._guarded("planning"):
+            with self.activity, self._guarded("planning"):
                 aside = self._set_aside()
-            self.plan_s = time.perf_counter() - started_s
         seats, budget = self.max_num_running_reqs, self.max_num_scheduled_tokens
         # A paused stream keeps its seat as it keeps its memory.
         self.max_num_running_reqs = seats - len(aside.paused)
@@ -145,12 +144,10 @@ class AndesScheduler(AsyncScheduler):
 
     def _engine_state(self, now_s: float) -> EngineState:
         pool = self.kv_cache_manager.block_pool
-        running = self.streams.slots(map(_request_id, self.running))
-        waiting = self.streams.slots(map(_request_id, self.waiting))
         return EngineState(
             now_s=now_s,
-            running=running,
-            waiting=waiting,
+            running=self.streams.slots(map(_request_id, self.running)),
+            waiting=self.streams.slots(map(_request_id, self.waiting)),
             can_free=self._can_free(),
             # Block 0 is vLLM's null block.
             total_blocks=pool.num_gpu_blocks - 1,
@@ -187,11 +184,11 @@ class AndesScheduler(AsyncScheduler):
             # An engine with nothing to do must not hold anyone back.
             return Aside()
         self.running = parts.kept
-        timestamp_s = time.monotonic()
         for victim in parts.victims:
             self._preempt_request(
-                victim, timestamp_s, drop_stale_output=self.requires_kv_delivery
+                victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery
             )
+        self.activity.applied(parts, decided.token_budget)
         self.waiting = FCFSRequestQueue(parts.offered)
         self._token_budget = decided.token_budget
         self._paused_ids = frozenset(map(_request_id, parts.paused))
@@ -261,7 +258,8 @@ class AndesScheduler(AsyncScheduler):
     def _free_request(self, request: Request, delay_free_blocks: bool = False) -> Any:
         freed = super()._free_request(request, delay_free_blocks)
         with self._guarded("forgetting a stream"):
-            self.streams.remove(request.request_id)
+            has_left = request.status == RequestStatus.FINISHED_ABORTED
+            self.streams.remove(request.request_id, self.now_s(), has_left=has_left)
             if not self.streams:
                 # An abort may be the last thing that happens before the engine sleeps.
                 self._report(self.now_s(), at_once=True)
@@ -296,5 +294,6 @@ class AndesScheduler(AsyncScheduler):
                 step_time=self.step_time.fitted(),
                 tokens_per_s=self.step_time.tokens_per_s,
                 uncomputed_tokens=due,
+                activity=self.activity,
             )
             self._reporter.publish(status, self.streams)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qoe import FRESH, Expectation, Progress, StreamTable
+from scheduler.reader_figures import ReaderFigures
 from telemetry.report import MAX_ACCEPTED_KEYS
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +23,7 @@ RECENT_ADMISSIONS = 100
 
 
 class LiveStreams:
-    """Reader state (`readers`) and residency of every stream between its add and remove.
+    """Readers (`readers`, `figures`) and residency of every stream from add to remove.
 
     Deliveries are collected during a step and applied by one vectorised `flush`.
 
@@ -51,6 +52,7 @@ class LiveStreams:
 
     def __init__(self) -> None:
         self.readers = StreamTable()
+        self.figures = ReaderFigures(self.readers)
         self._slot_of: dict[str, int] = {}
         self._pending: dict[int, int] = {}
         for name in self._COLUMNS:
@@ -96,6 +98,7 @@ class LiveStreams:
             progress.tokens,
             progress.read_until_s(expectation, arrived_at_s),
         )
+        self.figures.added(slot, expectation)
         self._fit_columns()
         self.prompt_tokens[slot] = prompt_tokens - progress.tokens
         self.resident_since_s[slot] = NEVER_S
@@ -115,13 +118,16 @@ class LiveStreams:
 
     def flush(self, now_s: float) -> None:
         """Apply the deliveries noted since the last flush, all at `now_s`."""
-        if not self._pending:
-            return
-        slots = np.fromiter(self._pending.keys(), dtype=np.intp, count=len(self._pending))
-        tokens = np.fromiter(self._pending.values(), dtype=np.float64, count=slots.size)
-        self._pending.clear()
+        if self._pending:
+            self._deliver(self._pending, now_s)
+            self._pending.clear()
+
+    def _deliver(self, delivered: dict[int, int], now_s: float) -> None:
+        slots = np.fromiter(delivered.keys(), dtype=np.intp, count=len(delivered))
+        tokens = np.fromiter(delivered.values(), dtype=np.float64, count=slots.size)
         self.tokens_total += int(tokens.sum())
         self.produces[slots] = 1
+        self.figures.delivering(slots, now_s)
         self.readers.deliver(slots, tokens, now_s)
 
     def admitted(
@@ -143,13 +149,15 @@ class LiveStreams:
         self.preemptions[slot] += 1
         self.preemptions_total += 1
 
-    def remove(self, request_id: str) -> None:
+    def remove(self, request_id: str, now_s: float, *, has_left: bool = False) -> None:
+        """This stream ended; `has_left`: its reader did not want the rest."""
         slot = self._slot_of.pop(request_id, None)
         if slot is None:
             return
-        last_tokens = self._pending.pop(slot, 0)
-        self.tokens_total += last_tokens
-        self._finished_tokens += int(self.readers.delivered_tokens[slot]) + last_tokens
+        if slot in self._pending:
+            self._deliver({slot: self._pending.pop(slot)}, now_s)
+        self.figures.finished(slot, now_s, has_left=has_left)
+        self._finished_tokens += int(self.readers.delivered_tokens[slot])
         self.finished_total += 1
         self.readers.remove(slot)
 

@@ -21,6 +21,8 @@ class RebuildBudget:
     Attributes:
         computed_share: Part of a resumed stream's tokens that is computed again; the rest
             still lies in the prefix cache. Learned from the resumes so far, 1 before.
+        resumes_total: Streams that came back,
+        recomputed_tokens_total: and tokens of them that were computed again.
     """
 
     def __init__(self, settings: SchedulerSettings) -> None:
@@ -28,6 +30,8 @@ class RebuildBudget:
         self._saved_s = settings.rebuild_saved_s
         self._at_s: float | None = None
         self.computed_share = 1.0
+        self.resumes_total = 0
+        self.recomputed_tokens_total = 0
 
     @property
     def left_s(self) -> float:
@@ -67,5 +71,7 @@ class RebuildBudget:
 
     def resumed(self, cached_tokens: int, tokens: int) -> None:
         """Learn from a stream that came back and found some of its KV still there."""
+        self.resumes_total += 1
+        self.recomputed_tokens_total += tokens - cached_tokens
         computed = 1.0 - cached_tokens / tokens
         self.computed_share += RESUME_WEIGHT * (computed - self.computed_share)

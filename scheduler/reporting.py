@@ -11,7 +11,9 @@ from typing import Protocol, Self
 import numpy as np
 
 from qoe.harm import EngineLoad, harm_table
+from scheduler.activity import Activity
 from scheduler.live_streams import Floats, LiveStreams, Slots
+from scheduler.metering import Meter
 from scheduler.outlook import ASSUMED_OUTPUT_TOKENS
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
 from scheduler.snapshot import StepTime
@@ -47,6 +49,7 @@ class EngineStatus:
         tokens_per_s: What the recent steps brought; 0 before the first.
         uncomputed_tokens: Tokens that running streams have to compute before their next
             one, by request; 1 where a stream only decodes.
+        activity: What the scheduler has done so far.
     """
 
     now_s: float
@@ -59,13 +62,20 @@ class EngineStatus:
     step_time: StepTime
     tokens_per_s: float
     uncomputed_tokens: Mapping[str, int]
+    activity: Activity | None = None
 
 
 class Reporter:
     """Builds `EngineReport`s, and publishes them where there is a publisher."""
 
-    def __init__(self, publisher: Publisher | None, settings: SchedulerSettings) -> None:
+    def __init__(
+        self,
+        publisher: Publisher | None,
+        settings: SchedulerSettings,
+        meter: Meter | None = None,
+    ) -> None:
         self._publisher = publisher
+        self._meter = meter
         self._period_s = settings.report_period_s
         self._is_recomputed = settings.resume == "recompute"
         self._epoch = uuid.uuid4().hex[:12]
@@ -78,7 +88,8 @@ class Reporter:
     def from_environment(cls, settings: SchedulerSettings) -> Self:
         """With the endpoint that the replica gave this engine process, if it did."""
         endpoint = os.environ.get(REPORT_ENDPOINT_ENV)
-        return cls(ReportPublisher(endpoint) if endpoint else None, settings)
+        publisher = ReportPublisher(endpoint) if endpoint else None
+        return cls(publisher, settings, Meter.from_environment(settings.policy))
 
     def is_due(self, now_s: float) -> bool:
         return self._publisher is not None and now_s >= self._next_at_s
@@ -88,11 +99,15 @@ class Reporter:
         if self._publisher is None:
             return
         self._next_at_s = status.now_s + self._period_s
-        self._publisher.publish(self.build(status, streams))
+        report = self.build(status, streams)
+        self._publisher.publish(report)
+        if self._meter is not None and status.activity is not None:
+            self._meter.reported(report, status.activity, streams, status.now_s)
 
     def close(self) -> None:
-        if self._publisher is not None:
-            self._publisher.close()
+        for publisher in (self._publisher, self._meter):
+            if publisher is not None:
+                publisher.close()
 
     def build(self, status: EngineStatus, streams: LiveStreams) -> EngineReport:
         """The present state as the next report of this epoch."""

@@ -16,6 +16,11 @@ class StepTimeModel:
         forgetting: Weight of the past at each step; 0.99 remembers about 100 steps.
         initial_step_s: The guess before the first step.
         initial_prefill_s: The guess for one prefill token.
+
+    Attributes:
+        steps_total: Steps learned from.
+        step_s_total: Their seconds.
+        error_s_total: Absolute differences to what was predicted, seconds.
     """
 
     # A stall of the host is not a step; longer samples are cut to this many mean steps.
@@ -38,6 +43,8 @@ class StepTimeModel:
         self._var_b = self._var_p = self._cov_bp = 0.0
         self._cov_by = self._cov_py = 0.0
         self._ended_at_s: float | None = None
+        self.steps_total = 0
+        self.step_s_total = self.error_s_total = 0.0
 
     @property
     def is_stepping(self) -> bool:
@@ -63,6 +70,7 @@ class StepTimeModel:
         """Learn from one step that took `step_s` seconds; prefill tokens may be 0."""
         if self._weight > 1.0:
             step_s = min(step_s, self.OUTLIER * self._mean_y)
+        self._judge(step_s, prefill_tokens, num_streams)
         self._weight = self._forgetting * self._weight + 1.0
         gain = 1.0 / self._weight
         db, dp = num_streams - self._mean_b, prefill_tokens - self._mean_p
@@ -76,6 +84,13 @@ class StepTimeModel:
         self._cov_bp = keep * (self._cov_bp + gain * db * dp)
         self._cov_by = keep * (self._cov_by + gain * db * dy)
         self._cov_py = keep * (self._cov_py + gain * dp * dy)
+
+    def _judge(self, step_s: float, prefill_tokens: int, num_streams: int) -> None:
+        """Note how far from this step the prediction was."""
+        predicted_s = self.fitted().step_s(num_streams, prefill_tokens)
+        self.steps_total += 1
+        self.step_s_total += step_s
+        self.error_s_total += abs(predicted_s - step_s)
 
     def fitted(self) -> StepTime:
         """The model as it stands; every term >= 0, a step > 0."""

@@ -16,7 +16,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import zmq
 
@@ -78,7 +78,22 @@ class Channel:
         self.close()
 
 
-class ReportPublisher(Channel):
+class State(Protocol):
+    """What travels: the whole state of an engine, numbered."""
+
+    @property
+    def epoch(self) -> str:
+        """Name of the engine start."""
+
+    @property
+    def seq(self) -> int:
+        """Number within the epoch."""
+
+
+Told = TypeVar("Told", bound=State)
+
+
+class StatePublisher(Channel, Generic[Told]):
     """The engine's end. Construct it in the engine process, after any fork.
 
     Invariants:
@@ -97,18 +112,21 @@ class ReportPublisher(Channel):
         super().__init__(zmq.PUSH, lambda s: s.connect(endpoint))
         self.failed_total = 0
 
-    def publish(self, report: EngineReport) -> None:
+    def _encode(self, report: Told) -> bytes:
+        raise NotImplementedError
+
+    def publish(self, report: Told) -> None:
         """Send `report` in place of an earlier one still on its way."""
         # An engine step must not stop for its telemetry, whatever is wrong with it.
         try:
-            self._socket.send(encode(report), zmq.NOBLOCK)
+            self._socket.send(self._encode(report), zmq.NOBLOCK)
         except Exception:
             self.failed_total += 1
             if self.failed_total == 1:
                 logger.exception("An engine report could not be sent; its step goes on.")
 
 
-class ReportReceiver(Channel):
+class StateReceiver(Channel, Generic[Told]):
     """The replica's end. Any thread may call it.
 
     Invariants:
@@ -130,11 +148,11 @@ class ReportReceiver(Channel):
         self.refused_total = 0
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._report: EngineReport | None = None
+        self._report: Told | None = None
         self._received_at_s = 0.0
         self._last_seq: OrderedDict[str, int] = OrderedDict()
 
-    def latest(self) -> EngineReport | None:
+    def latest(self) -> Told | None:
         """The newest report that has arrived, or None before the first; never waits."""
         with self._lock:
             while (message := self._receive()) is not None:
@@ -155,6 +173,9 @@ class ReportReceiver(Channel):
         with self._lock:
             super().close()
 
+    def _decode(self, message: bytes) -> Told:
+        raise NotImplementedError
+
     def _receive(self) -> bytes | None:
         if self._socket.closed:
             return None
@@ -165,7 +186,7 @@ class ReportReceiver(Channel):
 
     def _take(self, message: bytes) -> None:
         try:
-            report = decode(message)
+            report = self._decode(message)
         # Nesting too deep to read is no ValueError; everything else bad is one.
         except (ValueError, RecursionError) as error:
             self.refused_total += 1
@@ -178,8 +199,22 @@ class ReportReceiver(Channel):
         self._report = report
         self._received_at_s = self._now_s()
 
-    def _remember(self, report: EngineReport) -> None:
+    def _remember(self, report: Told) -> None:
         self._last_seq[report.epoch] = report.seq
         self._last_seq.move_to_end(report.epoch)
         if len(self._last_seq) > MAX_KNOWN_EPOCHS:
             self._last_seq.popitem(last=False)
+
+
+class ReportPublisher(StatePublisher[EngineReport]):
+    """Of reports."""
+
+    def _encode(self, report: EngineReport) -> bytes:
+        return encode(report)
+
+
+class ReportReceiver(StateReceiver[EngineReport]):
+    """Of reports."""
+
+    def _decode(self, message: bytes) -> EngineReport:
+        return decode(message)

@@ -12,6 +12,7 @@ ROOMS = {
     "telemetry": {"telemetry", "qoe", "zmq"},
     "scheduler": {"scheduler", "qoe", "telemetry"},
     "router": {"router", "qoe", "telemetry"},
+    "dashboards": {"dashboards", "telemetry", "grafana_foundation_sdk", "yaml"},
 }
 # One adapter file per framework; all the rest runs in a unit test without either.
 ADAPTERS = {"scheduler/andes.py": {"vllm"}, "router/request_router.py": {"ray"}}

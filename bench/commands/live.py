@@ -40,6 +40,7 @@ def bench(  # noqa: PLR0913 - typer reads the options off the signature
     label: live.Label = _DEFAULTS.label,
     json: live.Json = _DEFAULTS.json,
     plot: live.Plot = _DEFAULTS.plot,
+    metrics_port: live.MetricsPort = _DEFAULTS.metrics_port,
 ) -> None:
     """Stream a load against an OpenAI-compatible endpoint and score what readers got.
 

@@ -73,3 +73,13 @@ Plot = Annotated[
     Path | None,
     checked("--plot", plot_path, "OUT.png", "Draw QoE, TTFT and delivery curves.", REPORT),
 ]
+MetricsPort = Annotated[
+    int | None,
+    number(
+        "--metrics-port",
+        Limits(1, 65535, "", whole=True),
+        "Show the progress to Prometheus on this port of 127.0.0.1.",
+        REPORT,
+        show_default="no page",
+    ),
+]

@@ -61,7 +61,7 @@ class MeteredEngine(VirtualEngine):
         output = super().step()
         # Between plans it only holds the same streams back; with fcfs it never plans.
         if self.scheduler.planned_at_s == now_s:
-            self.plans_s.append(self.scheduler.plan_s)
+            self.plans_s.append(self.scheduler.activity.plan_s)
         return output
 
 

@@ -62,7 +62,7 @@ def test_a_preempted_stream_keeps_its_reader_and_its_count() -> None:
 def test_tokens_of_a_stream_that_ends_within_the_step_are_not_lost() -> None:
     streams = streams_with("a")
     streams.delivered("a", 7)
-    streams.remove("a")
+    streams.remove("a", 20.0)
     streams.flush(now_s=1.0)
     assert streams.tokens_total == 7
     assert streams.mean_output_tokens == 7
@@ -72,15 +72,15 @@ def test_tokens_of_a_stream_that_ends_within_the_step_are_not_lost() -> None:
 def test_adding_or_removing_twice_changes_nothing() -> None:
     streams = streams_with("a", "a")
     assert streams.accepted_total == 1
-    streams.remove("a")
-    streams.remove("a")
+    streams.remove("a", 20.0)
+    streams.remove("a", 20.0)
     assert streams.finished_total == 1
 
 
 def test_a_reused_slot_starts_clean_and_columns_grow_with_the_readers() -> None:
     streams = streams_with("old")
     streams.preempted("old", 1.0)
-    streams.remove("old")
+    streams.remove("old", 20.0)
     for number in range(1000):
         streams.add(str(number), READER, 0.0, prompt_tokens=number)
     slots = streams.slots(str(number) for number in range(1000))
@@ -104,5 +104,5 @@ def test_the_paces_of_readers_who_have_begun_or_hold_memory_are_promised() -> No
     streams.flush(now_s=1.0)
     streams.preempted("lost_memory", now_s=2.0)
     assert streams.promised_tokens_per_s == 2 * READER.tds
-    streams.remove("holds_memory")
+    streams.remove("holds_memory", 20.0)
     assert streams.promised_tokens_per_s == READER.tds

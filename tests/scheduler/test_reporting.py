@@ -143,7 +143,7 @@ def test_harm_is_computed_ten_times_a_second_and_forgotten_with_its_streams(
     later = report_of(streams, 10.1, reporter=reporter)
     assert later.harm != first.harm
     for name in ("new", "prefilling", "decoding", "paused", "resuming", "another"):
-        streams.remove(name)
+        streams.remove(name, 10.1)
     assert report_of(streams, 10.11, reporter=reporter).harm == ()
     streams.add("fresh", READER, 9.0, 100)
     assert report_of(streams, 10.12, reporter=reporter).harm not in ((), later.harm)

@@ -1,0 +1,1 @@
+"""Grafana dashboards and Prometheus rules, written as code and committed as files."""

@@ -1,0 +1,146 @@
+"""Scheduler: which levers it uses, what they cost, and which scheduler does better."""
+
+from __future__ import annotations
+
+from dashboards import queries as q
+from dashboards.panels import Panel
+from telemetry import catalogue as c
+
+UID, TITLE = "andes-scheduler", "Andes: scheduler"
+TEXT = "What the scheduler of each engine does to keep readers reading, and what it costs."
+
+_ALL_KV = q.now(c.KV_BLOCKS, "", 'state="total"')
+
+_LEVERS = (
+    Panel(
+        "Levers",
+        "Share of the plans that hold a waiting stream back, keep a running one out of a "
+        "step (pause), or limit prompt tokens. All near 0: there is room for everybody.",
+        ((f"{q.rate(c.LEVERS, 'lever')} / on () group_left () {q.rate(c.PLANS)}",
+          "{{lever}}"),),
+        "capacity-exhausted",
+        unit="percentunit",
+    ),
+    Panel(
+        "Preemptions",
+        "Streams a second that lost their KV memory: because the plan gave it to somebody "
+        "who needed it more, or because vLLM ran out. The second should be rare.",
+        ((q.rate(c.PREEMPTIONS, "reason"), "{{reason}}"),),
+        "thrash",
+        unit="ops",
+    ),
+    Panel(
+        "Preemptions by finished stream",
+        "How often a stream loses its memory on its way. Above 3 the engine works for "
+        "itself.",
+        ((f"{q.rate(c.PREEMPTIONS)} / {q.rate(c.FINISHED)}", "preemptions"),),
+        "thrash",
+    ),
+)  # fmt: skip
+_COST = (
+    Panel(
+        "Resumes",
+        "Preempted streams a second that got KV memory again. It follows preemptions; "
+        "where it stays behind, streams wait for long.",
+        ((q.rate(c.RESUMES), "resumes"),),
+        "thrash",
+        unit="ops",
+    ),
+    Panel(
+        "Tokens computed again",
+        "Tokens a second of resumed streams that the prefix cache no longer had, "
+        "beside the tokens the engines generate. This is what preemptions cost.",
+        (
+            (q.rate(c.RESUMED_TOKENS), "computed again"),
+            (q.by("", f"rate({q.VLLM_TOKENS}[{q.DASHBOARD_WINDOW}])"), "generated"),
+        ),
+        "thrash",
+        unit="ops",
+    ),
+    Panel(
+        "Planning",
+        "Part of the engines' step time that goes into planning. Above 0.02 planning slows "
+        "tokens down.",
+        ((f"{q.rate(c.PLAN_S)} / {q.rate(c.STEP_S)}", "planning"),),
+        "engine-falls-back",
+        unit="percentunit",
+    ),
+)
+_TRUST = (
+    Panel(
+        "Error of the step time model",
+        "Mean difference between predicted and real time of a step, by the real one. The "
+        "scheduler plans by this model: above 0.5 for long it plans badly.",
+        ((f"{q.rate(c.STEP_ERROR_S)} / {q.rate(c.STEP_S)}", "error"),),
+        "engine-falls-back",
+        unit="percentunit",
+    ),
+    Panel(
+        "Step time",
+        "Mean time of an engine step: everybody who runs gets a token in each.",
+        ((q.mean(c.STEP_S, c.STEPS, "replica"), "{{replica}}"),),
+        "capacity-exhausted",
+        unit="s",
+    ),
+    Panel(
+        "Steps without Andes",
+        "Steps a second in which something of ours failed and the engine ran as plain "
+        "vLLM. Anything above 0 is a bug.",
+        ((f"{q.rate(c.FALLBACKS, 'replica')} or vector(0)", "{{replica}}"),),
+        "engine-falls-back",
+        unit="ops",
+    ),
+)
+_MEMORY = (
+    Panel(
+        "KV memory",
+        "Part of the KV memory that streams hold, by replica. Near 1 somebody has to wait.",
+        ((q.kv_share("replica"), "{{replica}}"),),
+        "capacity-exhausted",
+        unit="percentunit",
+        top=1,
+    ),
+    Panel(
+        "KV memory by slack",
+        "Part of the KV memory held by streams whose reader could go on reading for so "
+        "many seconds without it: what the scheduler may take and nobody would notice.",
+        ((f"{q.now(c.KV_PREEMPTIBLE, 'slack_s')} / on () group_left () {_ALL_KV}",
+          "{{slack_s}} s"),),
+        "capacity-exhausted",
+        unit="percentunit",
+        top=1,
+    ),
+    Panel(
+        "Streams by state",
+        "Streams that hold KV memory, wait for their first, or lost it and wait again.",
+        ((q.now(c.STREAMS, "state"), "{{state}}"),),
+        "capacity-exhausted",
+    ),
+)  # fmt: skip
+_ABLATION = (
+    Panel(
+        "Mean QoE by scheduler",
+        "Mean QoE of the streams that ended, by policy and version of the scheduler. Two "
+        "lines while two versions run side by side: the higher one is better.",
+        ((f"{q.by_version(q.rate(c.QOE_SUM, 'replica'))} / "
+          f"{q.by_version(q.rate(c.FINISHED, 'replica'))}", "{{policy}} {{version}}"),),
+        "readers-suffer",
+        width=12,
+        top=1,
+    ),
+    Panel(
+        "Replicas by scheduler",
+        "How many replicas run which policy and version.",
+        ((f"count by (policy, version) ({q.series(c.INFO, q.OF_APPLICATION)})",
+          "{{policy}} {{version}}"),),
+        "replica-unhealthy",
+        width=12,
+    ),
+)  # fmt: skip
+ROWS = {
+    "Levers": _LEVERS,
+    "What they cost": _COST,
+    "Can it be trusted?": _TRUST,
+    "Memory": _MEMORY,
+    "Which scheduler is better?": _ABLATION,
+}
