@@ -43,5 +43,7 @@ def _panel(axes: Axes, table: Table, scenario: str, metric: Metric) -> None:
         mean = sum(values) / len(values)
         axes.plot([at - 0.3, at + 0.3], [mean, mean], color=INK, linewidth=2)
     axes.set_xlim(-0.6, len(routers) - 0.4)
-    axes.set_xticks(range(len(routers)), [r.replace("_", "\n") for r in routers])
+    axes.set_xticks(
+        range(len(routers)), [r.replace("_", "\n") for r in routers], fontsize=8
+    )
     axes.grid(axis="x", visible=False)
