@@ -134,7 +134,8 @@ def _scenario(table: Table, name: str) -> str:
     seeds = len(table.values(name, ran[0], _mean))
     head = (
         f"## {name}\n\n{scenario.title[0].upper()}{scenario.title[1:]}: "
-        f"{scenario.rate:g} requests/s, {scenario.scheduler}, {seeds} seeds."
+        f"{scenario.rate:g} requests/s, {scenario.scheduler}, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}."
     )
     return f"{head}\n\n{pipe_table(('router', *COLUMNS), rows)}"
 
