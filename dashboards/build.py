@@ -15,7 +15,9 @@ from dashboards.rules import rules
 
 GENERATED = Path(__file__).parent / "generated"
 RULES_NAME = "andes.rules.yml"
-_HEADER = "# Made by `make dashboards` from dashboards/rules.py; changes here are lost.\n"
+# The same for Kubernetes: k8s/base/observability takes this folder as it is.
+OPERATOR_RULES_NAME = "prometheusrule.yaml"
+_HEADER = "# Made by `make dashboards` from dashboards/; changes here are lost.\n"
 
 
 def generated() -> dict[str, str]:
@@ -26,8 +28,11 @@ def generated() -> dict[str, str]:
         )
         for board in (overview, scheduler, fleet)
     }
-    text = yaml.safe_dump(rules(), sort_keys=False, width=88, allow_unicode=True)
-    return files | {RULES_NAME: _HEADER + text}
+    return files | {
+        RULES_NAME: _yaml(rules()),
+        OPERATOR_RULES_NAME: _yaml(_operator_rules()),
+        "kustomization.yaml": _yaml(_kustomization(sorted(files))),
+    }
 
 
 def outdated(folder: Path = GENERATED) -> list[str]:
@@ -44,6 +49,39 @@ def write(folder: Path = GENERATED) -> None:
         path.unlink()
     for name, text in generated().items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def _operator_rules() -> dict[str, object]:
+    """The rules as the Prometheus operator takes them."""
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        # As on the PodMonitors: the Helm release of the operator.
+        "metadata": {"name": "andes", "labels": {"release": "prometheus"}},
+        "spec": rules(),
+    }
+
+
+def _kustomization(boards: list[str]) -> dict[str, object]:
+    """Rules, and each dashboard where Grafana's sidecar looks for one."""
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [OPERATOR_RULES_NAME],
+        "configMapGenerator": [
+            {"name": Path(board).stem, "files": [board]} for board in boards
+        ],
+        "generatorOptions": {
+            "labels": {"grafana_dashboard": "1"},
+            # Grafana knows a dashboard by its uid; nobody mounts these by name.
+            "disableNameSuffixHash": True,
+        },
+    }
+
+
+def _yaml(content: object) -> str:
+    text = yaml.safe_dump(content, sort_keys=False, width=88, allow_unicode=True)
+    return _HEADER + text
 
 
 def _json(board: object) -> str:
