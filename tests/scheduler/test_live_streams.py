@@ -41,7 +41,7 @@ def test_a_stream_begun_elsewhere_is_one_that_has_begun() -> None:
     streams.delivered("a", 5)
     streams.flush(51.5)
     assert streams.context_tokens(slots) == 125.0
-    streams.remove("a")
+    streams.remove("a", 52.0)
     assert streams.mean_output_tokens == 25.0
     assert streams.tokens_total == 5
 
