@@ -28,14 +28,14 @@ SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
 # A replica that replaces a dead one gets its share at once: tests look at shares.
 NO_SLOW_START = {"slow_start_s": 0.0}
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "direct": {"engine_kwargs": SCARCE_KV, "router_kwargs": NO_SLOW_START},
+    "direct": {"engine_kwargs": SCARCE_KV, "router_settings": NO_SLOW_START},
     "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
     # A broadcast of ours counts as a request.
     "pair": {
         "streaming": "handle",
         "engine_kwargs": SCARCE_KV,
         "max_ongoing_requests": 6,
-        "router_kwargs": NO_SLOW_START,
+        "router_settings": NO_SLOW_START,
     },
 }
 SETTLE_S = 30.0

@@ -36,6 +36,7 @@ def read_until_cut(client: Client, path: str, request: Any) -> tuple[list[Any], 
 def test_in_direct_streaming_a_client_goes_on_by_itself(
     faults: Any, direct: Client, at_once: Any, path: str, kill: str
 ) -> None:
+    faults.ready(direct)
     request: dict[str, Any] = {
         "stream": True,
         "max_tokens": faults.LONG,

@@ -25,6 +25,7 @@ def longest_gap_s(answer: Answer) -> float:
 def test_a_stream_goes_on_through_another_replica(
     faults: Any, pair: Client, at_once: Any, path: str, kill: str
 ) -> None:
+    faults.ready(pair)
     ask = faults.ask_long(getattr(pair, path))
     undisturbed = ask()
     assert undisturbed.usage["completion_tokens"] == faults.LONG
@@ -47,6 +48,7 @@ def test_a_stream_goes_on_through_another_replica(
 def test_a_stream_that_cannot_go_on_says_why(
     faults: Any, pair: Client, at_once: Any
 ) -> None:
+    faults.ready(pair)
     hit: Future[Answer] = at_once(faults.ask_long(pair.complete, presence_penalty=0.5))
     victim = faults.writer(pair)
     killed_at_s = time.monotonic()
