@@ -1,12 +1,14 @@
 """What a reader experiences: expectation, digestion, score and forecast. Pure numpy."""
 
 from qoe.expectation import PROFILES, Expectation, ExpectationError, Profile
+from qoe.feedback import Feedback, parse_feedback
 from qoe.fields import (
     expectation_or_default,
     is_sheddable,
     parse_expectation,
     parse_progress,
     progress_or_fresh,
+    reader_or_default,
     resumed_token_ids,
 )
 from qoe.metrics import area_qoe, delay_qoe, stall_s
@@ -18,6 +20,7 @@ __all__ = [
     "PROFILES",
     "Expectation",
     "ExpectationError",
+    "Feedback",
     "Profile",
     "Progress",
     "StreamTable",
@@ -26,8 +29,10 @@ __all__ = [
     "expectation_or_default",
     "is_sheddable",
     "parse_expectation",
+    "parse_feedback",
     "parse_progress",
     "progress_or_fresh",
+    "reader_or_default",
     "resumed_token_ids",
     "stall_s",
 ]

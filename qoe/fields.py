@@ -34,6 +34,8 @@ FIELDS = (
     AGE_FIELD,
     SLACK_FIELD,
 )
+# Those that say what a reader expects.
+EXPECTATION_FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD)
 AGE_RANGE_S = (0.0, 3600.0)
 SLACK_RANGE_S = (-3600.0, 3600.0)
 MAX_TOKEN_ID = 2**31 - 1
@@ -83,6 +85,20 @@ def expectation_or_default(
         return parse_expectation(fields, default)
     except ExpectationError:
         return default
+
+
+def reader_or_default(
+    fields: Mapping[str, object] | None, default: Expectation, *, is_stream: bool
+) -> Expectation:
+    """As `expectation_or_default`, for a request as an engine gets it.
+
+    Nobody watches the tokens of an answer that comes in one piece: unless the request says
+    what its reader expects, it is work like that of the profile `none`.
+    """
+    says_what = any(name in (fields or ()) for name in EXPECTATION_FIELDS)
+    if not is_stream and not says_what:
+        default = PROFILES["none"].expectation
+    return expectation_or_default(fields, default)
 
 
 def parse_progress(fields: Mapping[str, object] | None) -> Progress:

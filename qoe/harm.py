@@ -22,9 +22,10 @@ STALL_AXIS_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _DEMAND: Floats = np.array(DEMAND_AXIS_TOKENS, dtype=np.float64)
 _STALL: Floats = np.array(STALL_AXIS_S)
 SHAPE = (_DEMAND.size, _STALL.size)
-# Multiplying costs less than dividing.
-_DEMAND_PER_CELL = 1.0 / np.diff(_DEMAND)
-_STALL_PER_CELL = 1.0 / np.diff(_STALL)
+# Where each demand begins in a flat table, and how far it is to the next corners of a cell.
+# numpy takes an array of no dimension in half the time of a number.
+_ROW_STARTS = np.arange(_DEMAND.size) * _STALL.size
+_NEXT_ROW, _NEXT_COLUMN = np.array(_STALL.size), np.array(1)
 
 # Seconds a token; below it nobody falls behind, and dividing by it stays finite.
 _NEVER_BEHIND_S = 1e-12
@@ -170,21 +171,33 @@ class HarmTables:
 
     def lookup(self, x_tokens: Floats, stall_s: Floats) -> Floats:
         """Harm at (x, stall) for each replica: bilinear, and flat beyond the edges."""
-        i, u = _cell(_DEMAND, _DEMAND_PER_CELL, x_tokens)
-        j, v = _cell(_STALL, _STALL_PER_CELL, stall_s)
+        i, u = _DEMAND_CELLS.find(x_tokens)
+        j, v = _STALL_CELLS.find(stall_s)
         # Flat indices: four of them cost less than one index in three dimensions.
         flat = self._tables.reshape(-1)
-        at = self._firsts + i * _STALL.size + j
-        below = at + _STALL.size
+        at = self._firsts + _ROW_STARTS[i] + j
+        below = at + _NEXT_ROW
         near, far = flat[at], flat[below]
-        near = near + (flat[at + 1] - near) * v
-        far = far + (flat[below + 1] - far) * v
+        near = near + (flat[at + _NEXT_COLUMN] - near) * v
+        far = far + (flat[below + _NEXT_COLUMN] - far) * v
         harm: Floats = near + (far - near) * u
         return harm
 
 
-def _cell(axis: Floats, per_cell: Floats, at: Floats) -> tuple[Slots, Floats]:
-    """The cell of `axis` that `at` falls into, and how far across it, in [0, 1]."""
-    at = np.minimum(np.maximum(at, axis[0]), axis[-1])
-    cell = axis[1:-1].searchsorted(at, side="right")
-    return cell, (at - axis[cell]) * per_cell[cell]
+class _Cells:
+    """The cells between the points of an axis."""
+
+    def __init__(self, axis: Floats) -> None:
+        self._starts, self._inner = axis[:-1], axis[1:-1]
+        self._low, self._high = np.array(axis[0]), np.array(axis[-1])
+        # Multiplying costs less than dividing.
+        self._per_cell = 1.0 / np.diff(axis)
+
+    def find(self, at: Floats) -> tuple[Slots, Floats]:
+        """The cell that `at` falls into, and how far across it, in [0, 1]."""
+        at = np.minimum(np.maximum(at, self._low), self._high)
+        cell = self._inner.searchsorted(at, side="right")
+        return cell, (at - self._starts[cell]) * self._per_cell[cell]
+
+
+_DEMAND_CELLS, _STALL_CELLS = _Cells(_DEMAND), _Cells(_STALL)

@@ -1,6 +1,6 @@
-"""The Andes scheduler as a vLLM plugin: the only file here that knows vLLM.
+"""The Andes scheduler as a vLLM plugin. Only this and `tracking.py` know vLLM.
 
-All of vLLM's privates that Andes relies on are used here and pinned by
+All of vLLM's privates that Andes relies on are used there and here, and pinned by
 `tests/scheduler/test_vllm_contract.py`. Its loop is never copied: Andes decides before
 `super().schedule()`, and reads what came of it after.
 """
@@ -12,34 +12,17 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from vllm.logger import init_logger
-from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.request_queue import FCFSRequestQueue, SchedulingPolicy
-from vllm.v1.engine import EngineCoreOutputs
-from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
-from qoe import expectation_or_default, progress_or_fresh
-from scheduler.activity import Activity
-from scheduler.guard import Guard
-from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
 from scheduler.partition import Aside, partition
 from scheduler.policies import policy_for
-from scheduler.rebuild_budget import RebuildBudget
 from scheduler.replan import PlanClock
-from scheduler.reporting import EngineStatus, Reporter
-from scheduler.request_ids import serve_key
-from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Plan
-from scheduler.step_time import StepTimeModel
-
-logger = init_logger(__name__)
-
-# A clock that jumped must not make a stream an hour late.
-MAX_QUEUED_S = 600.0
+from scheduler.tracking import TrackingScheduler
 
 # Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
 # grammar, a transfer or a client, and are vLLM's business.
@@ -48,34 +31,18 @@ _WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
 _request_id = attrgetter("request_id")
 
 
-class AndesScheduler(AsyncScheduler):
-    """vLLM's scheduler with Andes deciding who holds KV memory.
+class AndesScheduler(TrackingScheduler):
+    """vLLM's scheduler with Andes deciding who holds KV memory, and who decodes.
 
     Under light load, and whenever Andes fails, a step is exactly a vLLM step. Settings come
     from the environment (`scheduler.settings`); `policy: fcfs` measures and never decides.
-
-    Attributes:
-        now_s: Monotonic clock; replaced in virtual time.
-        wall_s: Clock of `Request.arrival_time`; replaced in virtual time.
     """
 
-    running: list[Request]
     waiting: FCFSRequestQueue
-    max_num_running_reqs: int
     max_num_scheduled_tokens: int
-
-    now_s = staticmethod(time.monotonic)
-    wall_s = staticmethod(time.time)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.settings = SchedulerSettings.from_environment()
-        self.streams = LiveStreams()
-        self.step_time = StepTimeModel()
-        self._rebuild_budget = RebuildBudget(self.settings)
-        self._guarded = Guard(logger)
-        self.activity = Activity(self.step_time, self._rebuild_budget)
-        self._reporter = Reporter.from_environment(self.settings)
         is_fcfs = self.policy == SchedulingPolicy.FCFS
         self._policy = policy_for(self.settings) if is_fcfs else None
         # The last this many of `waiting` were held back by the last plan.
@@ -83,13 +50,6 @@ class AndesScheduler(AsyncScheduler):
         self._paused_ids: frozenset[str] = frozenset()
         self._token_budget: int | None = None
         self._plan_clock = PlanClock(self.settings.replan_period_s)
-        with self._guarded("announcing the engine"):
-            self._report(self.now_s(), at_once=True)
-
-    @property
-    def plan_failures_total(self) -> int:
-        """Steps that ran as plain vLLM because something of ours failed."""
-        return self._guarded.failures_total
 
     @property
     def planned_at_s(self) -> float:
@@ -98,6 +58,8 @@ class AndesScheduler(AsyncScheduler):
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         aside: Aside[Request] = Aside()
+        with self._guarded("hearing readers"):
+            self.inbox.deliver(self.streams, self.now_s())
         if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
             with self.activity, self._guarded("planning"):
                 aside = self._set_aside()
@@ -112,8 +74,6 @@ class AndesScheduler(AsyncScheduler):
             self._num_held = len(aside.held)
             self.waiting.extend(aside.held)
             self.running.extend(aside.paused)
-        with self._guarded("tracking admissions"):
-            self._track_admissions(output)
         return output
 
     def _set_aside(self) -> Aside[Request]:
@@ -201,99 +161,3 @@ class AndesScheduler(AsyncScheduler):
         paused = [r for r in self.running if r.request_id in request_ids]
         self.running = [r for r in self.running if r.request_id not in request_ids]
         return paused
-
-    def add_request(self, request: Request) -> None:
-        super().add_request(request)
-        with self._guarded("tracking a new stream"):
-            # A pooling request has no sampling parameters.
-            fields = getattr(request.sampling_params, "extra_args", None)
-            queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
-            self.streams.add(
-                request.request_id,
-                expectation_or_default(fields, self.settings.default_expectation),
-                arrived_at_s=self.now_s() - queued_s,
-                prompt_tokens=request.num_prompt_tokens,
-                key=serve_key(request.request_id),
-                progress=progress_or_fresh(fields),
-            )
-
-    def update_from_output(
-        self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
-    ) -> dict[int, EngineCoreOutputs]:
-        outputs: dict[int, EngineCoreOutputs] = super().update_from_output(
-            scheduler_output, model_runner_output
-        )
-        with self._guarded("tracking output"):
-            now_s = self.now_s()
-            self.streams.flush(now_s)
-            self.step_time.step_ended(
-                now_s,
-                num_streams=len(scheduler_output.num_scheduled_tokens),
-                num_tokens=scheduler_output.total_num_scheduled_tokens,
-                goes_on=bool(self.streams),
-            )
-            self._report(now_s)
-        return outputs
-
-    def _update_request_with_output(
-        self, request: Request, new_token_ids: list[int], is_stale: bool = False
-    ) -> tuple[list[int], bool]:
-        tokens, stopped = super()._update_request_with_output(
-            request, new_token_ids, is_stale
-        )
-        with self._guarded("tracking a token"):
-            self.streams.delivered(request.request_id, len(tokens))
-        return tokens, stopped
-
-    def _preempt_request(
-        self, request: Request, timestamp: float, drop_stale_output: bool = False
-    ) -> None:
-        super()._preempt_request(request, timestamp, drop_stale_output)
-        with self._guarded("tracking a preemption"):
-            self.streams.preempted(request.request_id, self.now_s())
-            if self.settings.resume == "recompute":
-                token_s = self.step_time.fitted().prefill_s_per_token
-                self._rebuild_budget.spend(request.num_tokens * token_s)
-
-    def _free_request(self, request: Request, delay_free_blocks: bool = False) -> Any:
-        freed = super()._free_request(request, delay_free_blocks)
-        with self._guarded("forgetting a stream"):
-            has_left = request.status == RequestStatus.FINISHED_ABORTED
-            self.streams.remove(request.request_id, self.now_s(), has_left=has_left)
-            if not self.streams:
-                # An abort may be the last thing that happens before the engine sleeps.
-                self._report(self.now_s(), at_once=True)
-        return freed
-
-    def shutdown(self) -> None:
-        self._reporter.close()
-        super().shutdown()
-
-    def _track_admissions(self, output: SchedulerOutput) -> None:
-        cached = output.scheduled_cached_reqs
-        admitted = [new.req_id for new in output.scheduled_new_reqs]
-        admitted += cached.resumed_req_ids
-        if admitted:
-            self.streams.admitted(admitted, self.now_s(), self.settings.max_late_s)
-        for resumed_id in cached.resumed_req_ids:
-            found = cached.num_computed_tokens[cached.req_ids.index(resumed_id)]
-            self._rebuild_budget.resumed(found, self.requests[resumed_id].num_tokens)
-
-    def _report(self, now_s: float, at_once: bool = False) -> None:
-        if at_once or self._reporter.is_due(now_s):
-            pool = self.kv_cache_manager.block_pool
-            due = {r.request_id: r.num_tokens - r.num_computed_tokens for r in self.running}
-            status = EngineStatus(
-                now_s=now_s,
-                step_s=self.step_time.step_s if self.step_time.is_stepping else 0.0,
-                total_blocks=pool.num_gpu_blocks - 1,
-                free_blocks=pool.get_num_free_blocks(),
-                block_size_tokens=self.block_size,
-                plan_failures_total=self.plan_failures_total,
-                max_running=self.max_num_running_reqs,
-                step_time=self.step_time.fitted(),
-                tokens_per_s=self.step_time.tokens_per_s,
-                uncomputed_tokens=due,
-                activity=self.activity,
-            )
-            self._reporter.publish(status, self.streams)

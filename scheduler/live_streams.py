@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from qoe import FRESH, Expectation, Progress, StreamTable
+from qoe import FRESH, Expectation, Feedback, Progress, StreamTable
+from qoe.feedback import PAUSE_HOLDS_S
 from scheduler.reader_figures import ReaderFigures
 from telemetry.report import MAX_ACCEPTED_KEYS
 
@@ -17,6 +18,7 @@ Slots = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 
 NEVER_S = np.inf
+SILENCE = Feedback()
 
 # `recent_late_share` forgets over about this many admissions.
 RECENT_ADMISSIONS = 100
@@ -32,10 +34,12 @@ class LiveStreams:
         * `resident_since_s` is `NEVER_S` while a stream holds no KV memory.
         * Totals only grow.
         * `accepted_keys` holds the newest keys, oldest first.
+        * Tokens that nobody reads (`hidden_tokens`) need memory, and are no delivery.
     """
 
     _COLUMNS = (
         "prompt_tokens",
+        "hidden_tokens",
         "resident_since_s",
         "idle_since_s",
         "preemptions",
@@ -44,6 +48,7 @@ class LiveStreams:
     )
 
     prompt_tokens: Floats
+    hidden_tokens: Floats
     resident_since_s: Floats
     idle_since_s: Floats
     preemptions: Floats
@@ -55,6 +60,7 @@ class LiveStreams:
         self.figures = ReaderFigures(self.readers)
         self._slot_of: dict[str, int] = {}
         self._pending: dict[int, int] = {}
+        self._pending_hidden: dict[int, int] = {}
         for name in self._COLUMNS:
             setattr(self, name, np.zeros(self.readers.capacity))
         self.accepted_total = 0
@@ -101,6 +107,7 @@ class LiveStreams:
         self.figures.added(slot, expectation)
         self._fit_columns()
         self.prompt_tokens[slot] = prompt_tokens - progress.tokens
+        self.hidden_tokens[slot] = 0
         self.resident_since_s[slot] = NEVER_S
         self.idle_since_s[slot] = arrived_at_s
         self.preemptions[slot] = 0
@@ -111,20 +118,72 @@ class LiveStreams:
         if key is not None:
             self.accepted_keys.append(key)
 
-    def delivered(self, request_id: str, tokens: int) -> None:
-        """Note tokens of this step; they count from the next `flush`."""
+    def delivered(self, request_id: str, tokens: int, hidden: int = 0) -> None:
+        """Note tokens of this step; they count from the next `flush`.
+
+        Args:
+            request_id: What the engine calls the stream.
+            tokens: How many it got.
+            hidden: How many of them nobody reads.
+        """
         slot = self._slot_of[request_id]
-        self._pending[slot] = self._pending.get(slot, 0) + tokens
+        if hidden:
+            self._pending_hidden[slot] = self._pending_hidden.get(slot, 0) + hidden
+        if tokens > hidden or not hidden:
+            self._pending[slot] = self._pending.get(slot, 0) + tokens - hidden
+
+    def hear(self, told: Sequence[tuple[str, Feedback]], now_s: float) -> None:
+        """Believe the readers' clients; of what one says twice, the last word counts.
+
+        Args:
+            told: Engine's name of a stream, if it is live, and what its client says.
+            now_s: Time on the clock of `readers`, not before the last flush.
+        """
+        self.hold(now_s)
+        rows: dict[int, Feedback] = {}
+        for name, said in told:
+            if (slot := self._slot_of.get(name)) is not None:
+                rows[slot] = said.after(rows.get(slot, SILENCE))
+        if not rows:
+            return
+        slots = np.fromiter(rows, dtype=np.intp, count=len(rows))
+        away_until_s = now_s + PAUSE_HOLDS_S
+        buffers, paces, pauses = np.array(
+            [
+                (
+                    np.nan if said.buffer_tokens is None else said.buffer_tokens,
+                    np.nan if said.tds is None else said.tds,
+                    np.nan if said.paused is None else said.paused * away_until_s,
+                )
+                for said in rows.values()
+            ]
+        ).T
+        self.readers.hear(slots, buffers, paces, pauses, now_s)
+
+    def hold(self, now_s: float) -> None:
+        """Let the time of readers who are away stand still until `now_s`."""
+        if self.readers.num_away:
+            slots, passed_s = self.readers.hold(now_s)
+            self.figures.held(slots, passed_s)
 
     def flush(self, now_s: float) -> None:
         """Apply the deliveries noted since the last flush, all at `now_s`."""
+        self.hold(now_s)
+        if self._pending_hidden:
+            self._hide(self._pending_hidden)
+            self._pending_hidden.clear()
         if self._pending:
             self._deliver(self._pending, now_s)
             self._pending.clear()
 
+    def _hide(self, hidden: dict[int, int]) -> None:
+        slots, tokens = _columns(hidden)
+        self.tokens_total += int(tokens.sum())
+        self.produces[slots] = 1
+        self.hidden_tokens[slots] += tokens
+
     def _deliver(self, delivered: dict[int, int], now_s: float) -> None:
-        slots = np.fromiter(delivered.keys(), dtype=np.intp, count=len(delivered))
-        tokens = np.fromiter(delivered.values(), dtype=np.float64, count=slots.size)
+        slots, tokens = _columns(delivered)
         self.tokens_total += int(tokens.sum())
         self.produces[slots] = 1
         self.figures.delivering(slots, now_s)
@@ -154,10 +213,14 @@ class LiveStreams:
         slot = self._slot_of.pop(request_id, None)
         if slot is None:
             return
+        self.hold(now_s)
+        if slot in self._pending_hidden:
+            self._hide({slot: self._pending_hidden.pop(slot)})
         if slot in self._pending:
             self._deliver({slot: self._pending.pop(slot)}, now_s)
         self.figures.finished(slot, now_s, has_left=has_left)
-        self._finished_tokens += int(self.readers.delivered_tokens[slot])
+        written = self.readers.delivered_tokens[slot] + self.hidden_tokens[slot]
+        self._finished_tokens += int(written)
         self.finished_total += 1
         self.readers.remove(slot)
 
@@ -170,16 +233,21 @@ class LiveStreams:
 
     def context_tokens(self, slots: Slots) -> Floats:
         """Tokens whose KV these streams need: the prompt and what was generated."""
-        context: Floats = self.prompt_tokens[slots] + self.readers.delivered_tokens[slots]
-        return context
+        context: Floats = self.prompt_tokens[slots] + self.hidden_tokens[slots]
+        return context + self.readers.delivered_tokens[slots]
 
     @property
     def promised_tokens_per_s(self) -> float:
-        """Paces of the readers who have a token already, or whose stream holds memory."""
+        """Paces of the readers who have a token already, or whose stream holds memory.
+
+        Those away read nothing.
+        """
         slots = self.all_slots()
         readers = self.readers
         is_begun = readers.delivered_tokens[slots] > 0
         is_begun |= self.resident_since_s[slots] < NEVER_S
+        if readers.num_away:
+            is_begun &= ~readers.is_away(slots)
         return float(readers.tds[slots][is_begun].sum())
 
     @property
@@ -206,3 +274,8 @@ class LiveStreams:
             for name in self._COLUMNS:
                 column = getattr(self, name)
                 setattr(self, name, np.concatenate([column, np.zeros(missing)]))
+
+
+def _columns(tokens_of: dict[int, int]) -> tuple[Slots, Floats]:
+    slots = np.fromiter(tokens_of.keys(), dtype=np.intp, count=len(tokens_of))
+    return slots, np.fromiter(tokens_of.values(), dtype=np.float64, count=slots.size)

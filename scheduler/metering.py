@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, Self
 
 import numpy as np
@@ -39,7 +39,7 @@ class Meter:
 
     def __init__(self, publisher: Publisher | None, policy: str) -> None:
         self._publisher = publisher
-        self._info = {"policy": policy, "version": version("andes")}
+        self._info = {"policy": policy, "version": _version()}
         self._epoch = uuid.uuid4().hex[:12]
         self._seq = 0
         self._next_at_s = -np.inf
@@ -80,3 +80,11 @@ class Meter:
     def close(self) -> None:
         if self._publisher is not None:
             self._publisher.close()
+
+
+def _version() -> str:
+    try:
+        return version("andes")
+    except PackageNotFoundError:
+        # A source tree on the path will do for an engine.
+        return "unknown"

@@ -72,6 +72,7 @@ def take_snapshot(
         forecast=readers.forecast(slots, now_s, settings.horizon_s),
         start_delay_s=start_delay_s,
         slack_s=readers.slack_s(slots, now_s),
+        is_away=readers.is_away(slots),
         started=readers.delivered_tokens[slots] > 0,
         context_tokens=context_tokens,
         blocks=_blocks(context_tokens + growth_tokens, engine),

@@ -52,6 +52,10 @@ class ReaderFigures:
         # Of one that began elsewhere nobody here knows when: it counts as in time.
         self.first_token_at_s[slot] = self._readers.arrived_at_s[slot] + expectation.ttft_s
 
+    def held(self, slots: Slots, passed_s: Floats) -> None:
+        """The readers in `slots` were away: the table has moved their times by so much."""
+        self.first_token_at_s[slots] += passed_s
+
     def delivering(self, slots: Slots, now_s: float) -> None:
         """The table is about to be told of tokens for `slots`."""
         begun = self._readers.delivered_tokens[slots] > 0

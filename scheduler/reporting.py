@@ -12,7 +12,7 @@ import numpy as np
 
 from qoe.harm import EngineLoad, harm_table
 from scheduler.activity import Activity
-from scheduler.live_streams import Floats, LiveStreams, Slots
+from scheduler.live_streams import Bools, Floats, LiveStreams, Slots
 from scheduler.metering import Meter
 from scheduler.outlook import ASSUMED_OUTPUT_TOKENS
 from scheduler.settings import REPORT_ENDPOINT_ENV, SchedulerSettings
@@ -115,6 +115,7 @@ class Reporter:
         slots = streams.all_slots()
         begun = streams.readers.delivered_tokens[slots] > 0
         is_waiting = np.isinf(streams.resident_since_s[slots])
+        context = streams.context_tokens(slots)
         uncomputed = self._uncomputed_tokens(status, streams, slots)
         slack_s = streams.readers.slack_s(slots, status.now_s)
         qoe = streams.readers.qoe(slots, status.now_s)
@@ -124,8 +125,8 @@ class Reporter:
             kv_blocks_total=status.total_blocks,
             kv_blocks_used=status.total_blocks - status.free_blocks,
             block_size_tokens=status.block_size_tokens,
-            kv_blocks_preemptible=_preemptible(streams, slots[~is_waiting], status),
-            demand_tokens=int(streams.context_tokens(slots).sum()),
+            kv_blocks_preemptible=_preemptible(context, slack_s, ~is_waiting, status),
+            demand_tokens=int(context.sum()),
             running=int((~is_waiting).sum()),
             waiting=int(is_waiting.sum()),
             preempted=int((begun & is_waiting).sum()),
@@ -137,7 +138,7 @@ class Reporter:
             mean_output_tokens=streams.mean_output_tokens,
             step_time_s=status.step_s,
             qoe_mean=float(qoe.mean()) if qoe.size else 1.0,
-            qoe_p5=float(np.percentile(qoe, 5)) if qoe.size else 1.0,
+            qoe_p5=percentile(qoe, 5) if qoe.size else 1.0,
             step_base_s=status.step_time.base_s,
             step_per_stream_s=status.step_time.per_stream_s,
             prefill_s_per_token=status.step_time.prefill_s_per_token,
@@ -207,12 +208,21 @@ def _harm(
 
 
 def _preemptible(
-    streams: LiveStreams, running: Slots, status: EngineStatus
+    context: Floats, slack_s: Floats, is_running: Bools, status: EngineStatus
 ) -> tuple[int, int, int, int]:
-    slack_s = streams.readers.slack_s(running, status.now_s)
-    blocks = np.ceil(streams.context_tokens(running) / status.block_size_tokens)
+    slack_s = slack_s[is_running]
+    blocks = np.ceil(context[is_running] / status.block_size_tokens)
     one, two, four, eight = (int(blocks[slack_s >= s].sum()) for s in SLACK_GRID_S)
     return one, two, four, eight
+
+
+def percentile(values: Floats, percent: float) -> float:
+    """As numpy has it, in a tenth of the time for the few streams of an engine; n >= 1."""
+    at = (values.size - 1) * (percent / 100)
+    below = int(at)
+    low, high = np.sort(values)[[below, min(below + 1, values.size - 1)]].tolist()
+    share, step = at - below, high - low
+    return float(low + step * share if share < 0.5 else high - step * (1.0 - share))
 
 
 def _histogram(slack_s: Floats) -> tuple[int, ...]:

@@ -25,6 +25,11 @@ def serve_request_id(engine_request_id: str) -> str:
     return engine_request_id
 
 
+def is_completion(engine_request_id: str) -> bool:
+    """Whether it is a completion of text, which no parser takes apart."""
+    return _COMPLETION.fullmatch(engine_request_id) is not None
+
+
 def serve_key(engine_request_id: str) -> int:
     """The key by which a router knows the request."""
     return request_key(serve_request_id(engine_request_id))

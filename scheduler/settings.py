@@ -17,6 +17,7 @@ from qoe.expectation import TDS_RANGE, TTFT_RANGE_S, Expectation
 SETTINGS_ENV = "ANDES_SCHEDULER_SETTINGS"
 REPORT_ENDPOINT_ENV = "ANDES_REPORT_ENDPOINT"
 METRICS_ENDPOINT_ENV = "ANDES_METRICS_ENDPOINT"
+FEEDBACK_ENDPOINT_ENV = "ANDES_FEEDBACK_ENDPOINT"
 
 PolicyName = Literal["andes", "andes-paper", "lqsf", "round-robin", "fcfs"]
 Objective = Literal["mean", "max-min", "perfect"]

@@ -41,6 +41,7 @@ class Snapshot:
         forecast: Their area QoE at the end of the horizon, served or waiting.
         start_delay_s: Seconds until the first token that serving would bring.
         slack_s: Seconds until its reader notices that nothing comes; negative once late.
+        is_away: Whether the reader reads nothing for now.
         started: Whether the reader has a token already.
         context_tokens: Prompt and generated tokens, all of which need KV memory.
         blocks: KV blocks the stream needs through its minimum residency.
@@ -70,6 +71,7 @@ class Snapshot:
     forecast: Forecast
     start_delay_s: Floats
     slack_s: Floats
+    is_away: Bools
     started: Bools
     context_tokens: Floats
     blocks: Ints

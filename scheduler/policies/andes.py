@@ -3,7 +3,8 @@
 A reader who has begun is a promise: it is served before its buffer is empty. New readers
 are let in, the most valuable per block of memory first, as far as the engine's token rate
 is not promised yet. Buffers are what pays for it: a running stream far ahead of its reader
-gives way, a step that would come too late is cut short.
+gives way, first of all one whose reader is away, a step that would come too late is cut
+short.
 """
 
 from __future__ import annotations
@@ -60,9 +61,14 @@ class AndesPolicy:
         )
 
     def _seated(self, value: Value) -> Seating:
-        """Promises, then the stream kept too long, then the new, then whatever fits."""
+        """Promises, then the stream kept too long, then the new, then whatever fits.
+
+        Streams whose readers are away take what nobody else wants.
+        """
         snapshot = value.snapshot
         asking = value.order[~value.is_running[value.order]]
+        is_away = snapshot.is_away[asking]
+        away, asking = asking[is_away], asking[~is_away]
         begun = asking[snapshot.started[asking]]
         begun = begun[np.argsort(snapshot.slack_s[begun], kind="stable")]
         seating = Seating(value)
@@ -86,6 +92,7 @@ class AndesPolicy:
         # Too late to win: what is left goes to the oldest, so that the longest wait ends.
         lost = asking[is_lost]
         seating.admit(lost[np.argsort(snapshot.slack_s[lost], kind="stable")])
+        seating.admit(away)
         return seating
 
 

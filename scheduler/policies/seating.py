@@ -75,10 +75,12 @@ class Seating:
             victims = self._victims
             if worth is not None:
                 victims = victims[self._value.is_lender[victims]]
-            victims = self._cheapest(victims, missing)
+            victims = self._first_to_leave(victims, missing)
             if not victims.size:
                 return False
-            rebuild_s = float(self._snapshot.resume_s[victims].sum())
+            # Who is away asks for no rebuild until it is back.
+            reads = victims[~self._snapshot.is_away[victims]]
+            rebuild_s = float(self._snapshot.resume_s[reads].sum())
             if worth is not None and (
                 worth <= float(self._value.loss[victims].sum())
                 or rebuild_s > self._rebuild_budget_s
@@ -88,6 +90,12 @@ class Seating:
             self._give_up(victims)
         self._take(np.array([stream]))
         return True
+
+    def _first_to_leave(self, victims: Ints, missing: int) -> Ints:
+        """Those whose readers are away, if they free enough; else the cheapest of all."""
+        away = victims[self._snapshot.is_away[victims]]
+        chosen = self._cheapest(away, missing) if away.size else away
+        return chosen if chosen.size else self._cheapest(victims, missing)
 
     def _cheapest(self, victims: Ints, missing: int) -> Ints:
         """The victims that cost least and free enough blocks; empty if there are none.

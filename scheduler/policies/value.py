@@ -67,7 +67,7 @@ class Value:
             & snapshot.can_free
             & (snapshot.slack_s >= settings.min_victim_slack_s)
             & (snapshot.since_s >= settings.min_residency_s)
-            & (snapshot.preemptions < settings.max_preemptions)
+            & ((snapshot.preemptions < settings.max_preemptions) | snapshot.is_away)
         )
         return victim
 
@@ -98,6 +98,6 @@ class Value:
     @cached_property
     def spare_tokens_per_s(self) -> float:
         """Token rate that is not yet promised to readers who have begun."""
-        begun = self.snapshot.started | self.is_running
+        begun = (self.snapshot.started | self.is_running) & ~self.snapshot.is_away
         promised = float(self.snapshot.forecast.tds[begun].sum())
         return self.settings.promise_share * self.snapshot.tokens_per_s - promised

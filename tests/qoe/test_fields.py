@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from qoe import (
     expectation_or_default,
     is_sheddable,
     parse_expectation,
+    reader_or_default,
 )
 
 DEFAULT = Expectation(2.0, 3.0)
@@ -105,3 +107,21 @@ def test_a_request_may_say_that_it_would_rather_be_refused(value) -> None:
 def test_sheddable_is_true_or_false(value) -> None:
     with pytest.raises(ExpectationError, match=r"qoe_sheddable.*true or false"):
         parse_expectation({"qoe_sheddable": value}, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reader"),
+    [
+        (None, PROFILES["none"].expectation),
+        ({"somebody": "else's"}, PROFILES["none"].expectation),
+        ({"qoe_weight": 3}, replace(PROFILES["none"].expectation, weight=3.0)),
+        ({"qoe_tds": 7}, Expectation(2.0, 7.0)),
+        ({"qoe_ttft_s": 4}, replace(DEFAULT, ttft_s=4.0)),
+        ({"qoe_profile": "reading"}, PROFILES["reading"].expectation),
+        ({"qoe_tds": "fast"}, DEFAULT),
+    ],
+)
+def test_an_answer_in_one_piece_has_a_reader_only_if_it_says_so(fields, reader) -> None:
+    assert reader_or_default(fields, DEFAULT, is_stream=False) == reader
+    streamed = reader_or_default(fields, DEFAULT, is_stream=True)
+    assert streamed == expectation_or_default(fields, DEFAULT)

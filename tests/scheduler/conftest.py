@@ -9,7 +9,7 @@ from bench.load import PlannedStream
 from bench.replay.cost import StepCost
 from bench.replay.engine import VirtualEngine
 from bench.replay.virtual_config import EngineSize
-from qoe import Expectation
+from qoe import Expectation, Feedback
 from scheduler.live_streams import LiveStreams
 from scheduler.outlook import EngineState, take_snapshot
 from scheduler.settings import SchedulerSettings
@@ -134,6 +134,8 @@ def _add(streams: LiveStreams, request_id: str, row: dict[str, Any], runs: bool)
     if tokens:
         streams.delivered(request_id, tokens)
         streams.flush(NOW_S - row.get("last_token_s", 0.0))
+    if row.get("away", False):
+        streams.hear([(request_id, Feedback(paused=True))], NOW_S)
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +144,8 @@ def snapshot_of() -> Callable[..., Snapshot]:
 
     A stream is a dict: `tokens` it got, all `last_token_s` ago; `age_s` since it arrived;
     `since_s` since it got or, if it has `preemptions`, lost its memory; `tds`, `ttft_s`;
-    `prompt_tokens`, 64 unless said otherwise, which takes 4 blocks.
+    `prompt_tokens`, 64 unless said otherwise, which takes 4 blocks; `away` if its reader
+    has just said so.
     """
 
     def make(
@@ -197,6 +200,7 @@ def random_snapshot(snapshot_of) -> Callable[[int], Snapshot]:
                 "last_token_s": float(rng.uniform(0, 6)),
                 "tds": float(rng.uniform(2, 8)),
                 "preemptions": int(rng.integers(0, 3)),
+                "away": bool(rng.random() < 0.15),
             }
             for _ in range(count)
         ]

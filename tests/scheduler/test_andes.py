@@ -1,6 +1,7 @@
 """What readers get of the adapter on vLLM's real scheduler, in virtual time."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,3 +143,31 @@ def test_what_resumes_found_in_the_prefix_cache_makes_the_next_ones_cheaper(
     engine.run(burst(40))
     assert engine.scheduler.streams.preemptions_total > 10
     assert 0.0 < engine.scheduler._rebuild_budget.computed_share < 1.0
+
+
+class Backwards(set):
+    """A set as another process may have it."""
+
+    def __iter__(self):
+        return iter(sorted(super().__iter__(), reverse=True))
+
+
+def test_what_resumes_teach_does_not_hang_on_the_order_of_a_set(make_engine, burst) -> None:
+    def computed_share(resumed: set[str]) -> float:
+        engine = make_engine()
+        for number, stream in enumerate(burst(3)):
+            engine.submit(str(number), stream)
+        engine.step()
+        cached = SimpleNamespace(
+            req_ids=["0", "1", "2"],
+            num_computed_tokens=[0, 16, 48],
+            resumed_req_ids=resumed,
+        )
+        output = SimpleNamespace(scheduled_new_reqs=[], scheduled_cached_reqs=cached)
+        engine.scheduler._track_admissions(output)
+        share = engine.scheduler._rebuild_budget.computed_share
+        engine.run([])
+        return share
+
+    names = {"0", "1", "2"}
+    assert computed_share(names) == computed_share(Backwards(names)) < 1.0

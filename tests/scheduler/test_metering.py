@@ -1,6 +1,7 @@
 """The real scheduler in virtual time: its metrics are what happened, once a second."""
 
 import itertools
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import pytest
@@ -83,3 +84,15 @@ def test_the_info_names_the_policy(metered) -> None:
     _, told = metered(policy="fcfs")
     assert told[-1].info["policy"] == "fcfs"
     assert told[-1].values["andes_plans"] == (0,)
+
+
+def test_an_engine_starts_from_a_source_tree_that_nobody_installed(
+    make_engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("scheduler.metering.version", version)
+    engine = make_engine(32)
+    meter = engine.scheduler._reporter._meter
+    assert meter._info["version"] == "unknown"

@@ -11,7 +11,7 @@ import pytest
 from qoe import Expectation
 from qoe.harm import SHAPE
 from scheduler.live_streams import LiveStreams
-from scheduler.reporting import EngineStatus, Reporter
+from scheduler.reporting import EngineStatus, Reporter, percentile
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import StepTime
 from telemetry.report import MAX_ACCEPTED_KEYS, SLACK_EDGES_S, EngineReport, request_key
@@ -209,3 +209,10 @@ def test_a_report_of_three_hundred_streams_costs_a_hundredth_of_the_time(report_
         took_s.append(time.perf_counter() - started_s)
     # Ten of them a second; the fastest, because the machine is shared.
     assert min(took_s) < 1e-3
+
+
+@pytest.mark.parametrize("percent", [0, 5, 50, 95, 100])
+@pytest.mark.parametrize("size", [1, 2, 3, 20, 21, 22, 300])
+def test_a_percentile_is_numpy_s_to_the_last_bit(size, percent) -> None:
+    values = np.minimum(np.random.default_rng(size).uniform(0.0, 1.5, size), 1.0)
+    assert percentile(values, percent) == np.percentile(values, percent)

