@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -72,7 +71,6 @@ class PrefixMap:
 
     def cached_blocks(self, keys: Sequence[int], replicas: Sequence[Replica]) -> Floats:
         """Leading blocks of a prompt that each replica was sent before, shape (n,)."""
-        blocks = np.zeros(len(replicas))
         holding: set[Replica] = set()
         depths: dict[Replica, int] = {}
         for depth, key in enumerate(keys, 1):
@@ -81,9 +79,9 @@ class PrefixMap:
             if not holding:
                 break
             depths.update(dict.fromkeys(holding, depth))
-        if depths:
-            blocks[:] = [depths.get(replica, 0) for replica in replicas]
-        return blocks
+        if not depths:
+            return np.zeros(len(replicas))
+        return np.array([depths.get(r, 0) for r in replicas], dtype=np.float64)
 
     def sent(self, keys: Sequence[int], replica: Replica) -> None:
         """A prompt of these blocks goes to `replica`."""
@@ -103,31 +101,25 @@ def prefix_keys(body: object) -> list[int]:
     """A number for each whole block that a prompt begins with, and all before it."""
     # A body is whatever a client sent, and a prefix is worth no failure.
     try:
-        return _chained(_leading_blocks(body))
+        prompt = body_field(body, "prompt")
+        if isinstance(prompt, str):
+            return _chained(prompt, BLOCK_CHARS)
+        if isinstance(prompt, (list, tuple)):
+            ids = tuple(prompt[: MAX_BLOCKS_PER_PROMPT * BLOCK_TOKENS])
+            return _chained(ids, BLOCK_TOKENS)
+        return _chained(_chat_text(body_field(body, "messages")), BLOCK_CHARS)
     except Exception:
         return []
 
 
-def _chained(blocks: Iterator[object]) -> list[int]:
+def _chained(prompt: Sequence[object], length: int) -> list[int]:
+    """The keys of its whole blocks of this length."""
     keys = []
     key = 0
-    for block in blocks:
-        key = hash((key, block))
+    for block in range(min(len(prompt) // length, MAX_BLOCKS_PER_PROMPT)):
+        key = hash((key, prompt[block * length : (block + 1) * length]))
         keys.append(key)
     return keys
-
-
-def _leading_blocks(body: object) -> Iterator[object]:
-    prompt = body_field(body, "prompt")
-    if isinstance(prompt, (list, tuple)):
-        return _whole(tuple(prompt[: MAX_BLOCKS_PER_PROMPT * BLOCK_TOKENS]), BLOCK_TOKENS)
-    text = prompt if isinstance(prompt, str) else _chat_text(body_field(body, "messages"))
-    return _whole(text, BLOCK_CHARS)
-
-
-def _whole(sequence: Sequence[object], length: int) -> Iterator[object]:
-    ends = range(length, len(sequence) + 1, length)
-    return (sequence[end - length : end] for end in islice(ends, MAX_BLOCKS_PER_PROMPT))
 
 
 def _chat_text(messages: object) -> str:

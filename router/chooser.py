@@ -7,14 +7,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from router.admission import Hold, Shed, refusal
 from router.affinity import SessionHomes
-from router.fleet import Fleet
+from router.fleet import Candidate, Fleet
 from router.fleet_state import FleetState
 from router.ledger import Ledger, Replica
 from router.ranking import Ranker
@@ -26,7 +25,7 @@ from telemetry.report import EngineReport
 __all__ = ["Chooser", "Hold", "Ranks", "Shed", "Stream"]
 
 Mode = Literal["scored", "no report", "error"]
-Candidates = Sequence[tuple[Replica, object]]
+Candidates = Sequence[Candidate]
 
 # Where Serve calls nobody back, a stream is thought to be over after this.
 OUTSTANDING_TTL_S = 300.0
@@ -135,6 +134,10 @@ class Chooser:
         """`replica` itself reports; sooner than through Serve, and in full."""
         self._fleet.hear(replica, report)
 
+    def settle(self) -> None:
+        """Make ready for a choice after all that was heard; `choose` does it otherwise."""
+        self._fleet.settle()
+
     def sent(self, request_id: str, replica: Replica, attempt: Hashable = None) -> None:
         """Serve sent this attempt to `replica`, whatever was chosen."""
         for book in self._books:
@@ -202,7 +205,7 @@ class Chooser:
         if self._policy.needs_reports or self._hears_ends or not self._fleet.has_finished:
             return fleet
         live = fleet.reported.streams + fleet.unseen_streams
-        return replace(fleet, outstanding=live, counted_by_engines=True)
+        return fleet._replace(outstanding=live, counted_by_engines=True)
 
     def _untrusted(self, fleet: FleetState) -> list[int] | None:
         """Who may be used, if any of them has no report to go by; None if all have.

@@ -101,8 +101,11 @@ def _chars(content: object) -> int:
 def _expected_output_tokens(body: object, mean_output_tokens: float) -> float:
     is_known = 0 < mean_output_tokens < math.inf
     expected = mean_output_tokens if is_known else DEFAULT_OUTPUT_TOKENS
-    given = [_field(body, "max_completion_tokens"), _field(body, "max_tokens")]
-    return min([expected, *(n for n in given if type(n) is int and n > 0)])
+    for name in ("max_completion_tokens", "max_tokens"):
+        given = _field(body, name)
+        if type(given) is int and 0 < given < expected:
+            expected = given
+    return expected
 
 
 def _len(text: object) -> int:

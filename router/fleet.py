@@ -4,17 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import is_
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from qoe.harm import HarmTables
-from router.fleet_state import UNKNOWN, Columns, FleetState, columns_of, with_guesses
+from router.fleet_state import (
+    UNKNOWN,
+    Columns,
+    FleetState,
+    columns_of,
+    relative_slowness,
+    with_guesses,
+)
 from router.ledger import Ledger, Replica
 from router.report_book import Known, ReportBook
 from telemetry.report import SLACK_GRID_S, EngineReport
 
 Rows = npt.NDArray[np.bool_]
+# A replica, and its routing stats.
+Candidate = tuple[Replica, object]
+
+
+class _Traits(NamedTuple):
+    """What seldom changes of a replica, and is compared with the others' when it does."""
+
+    accepting: float
+    is_learned: float
+    started_at_s: float
+    tells_harm: bool
+
+
+_UNKNOWN_TRAITS = _Traits(
+    UNKNOWN.accepting, UNKNOWN.is_learned, UNKNOWN.started_at_s, tells_harm=False
+)
 
 
 class Fleet:
@@ -37,6 +61,7 @@ class Fleet:
         self._ledger = ledger
         self._outstanding = outstanding
         self._has_news = False
+        self._candidates: list[Candidate] = []
         self._replicas: list[Replica] = []
         self._stats: list[object] = []
         self._rows: dict[Replica, int] = {}
@@ -74,19 +99,30 @@ class Fleet:
         if self.book.hear(replica, report):
             self._learn(replica)
 
-    def sync(self, candidates: Sequence[tuple[Replica, object]]) -> FleetState:
+    def sync(self, candidates: Sequence[Candidate]) -> FleetState:
         """The state of these replicas, with their routing stats read where they changed."""
-        replicas, stats = map(list, zip(*candidates, strict=True))
-        if replicas != self._replicas:
-            self._reorder(replicas)
-        if not all(map(is_, stats, self._stats)):
-            self._read(stats)
+        known = self._candidates
+        if len(candidates) != len(known) or not all(map(is_, candidates, known)):
+            self._take(candidates)
+        return self.settle()
+
+    def settle(self) -> FleetState:
+        """The state of the replicas of the last `sync`, after all that was heard since."""
         self._write_sent(self._ledger.take_changed())
         if self._outstanding is not None:
             self._write_outstanding(self._outstanding.take_changed())
         if self._has_news:
             self._assemble()
         return self._state
+
+    def _take(self, candidates: Sequence[Candidate]) -> None:
+        replicas, stats = map(list, zip(*candidates, strict=True))
+        if replicas != self._replicas:
+            self._reorder(replicas)
+        if not all(map(is_, stats, self._stats)):
+            self._read(stats)
+        # Whoever gives the same pairs again is spared the rest of this.
+        self._candidates = list(candidates)
 
     def _read(self, stats: list[object]) -> None:
         for replica, old, new in zip(self._replicas, self._stats, stats, strict=True):
@@ -118,29 +154,30 @@ class Fleet:
             self._write_outstanding(replicas)
 
     def _allocate(self, num_replicas: int) -> None:
-        self._table = np.zeros((len(Columns._fields), num_replicas))
+        self._table = np.repeat(np.array(UNKNOWN)[:, None], num_replicas, axis=1)
+        self._reported = Columns(*self._table)
+        self._traits = [_UNKNOWN_TRAITS] * num_replicas
         self._soft_tokens = np.zeros((num_replicas, len(SLACK_GRID_S) + 1))
         self._unseen = np.zeros((3, num_replicas))
         self._sent = np.zeros(num_replicas)
+        self._row_numbers = np.arange(num_replicas)
         self._harm = HarmTables([()] * num_replicas)
-        self._tells_harm = np.zeros(num_replicas, dtype=np.bool_)
         self._mean_output_tokens = 0.0
+        self._compare()
         self._assemble()
 
     def _write_sent(self, replicas: Iterable[Replica]) -> None:
         for replica in replicas:
             row = self._rows.get(replica)
             if row is not None:
-                tokens, streams = self._ledger.unseen(replica)
-                prefill_tokens = self._ledger.unseen_prefill_tokens(replica)
-                self._unseen[:, row] = tokens, streams, prefill_tokens
+                self._unseen[:, row] = self._ledger.sums(replica)
 
     def _write_outstanding(self, replicas: Iterable[Replica]) -> None:
         assert self._outstanding is not None
         for replica in replicas:
             row = self._rows.get(replica)
             if row is not None:
-                self._sent[row] = self._outstanding.unseen(replica).streams
+                self._sent[row] = self._outstanding.sums(replica).streams
 
     def _write_report(self, replica: Replica, known: Known | None) -> None:
         """At once, and not when a stream is waiting to be placed."""
@@ -148,40 +185,59 @@ class Fleet:
         if row is None:
             return
         self._has_news = True
-        if known is None:
-            self._table[:, row] = UNKNOWN
-            self._tells_harm[row] = False
-            return
-        report = known.report
-        self._table[:, row] = columns_of(known)
-        block = report.block_size_tokens
-        self._soft_tokens[row, :-1] = report.kv_blocks_preemptible
-        self._soft_tokens[row] *= block
-        self._harm.replace(row, report.harm)
-        self._tells_harm[row] = bool(report.harm) or report.is_idle
+        columns, tells_harm = UNKNOWN, False
+        if known is not None:
+            report = known.report
+            columns, tells_harm = columns_of(known), bool(report.harm) or report.is_idle
+            block = report.block_size_tokens
+            soft_tokens = [blocks * block for blocks in report.kv_blocks_preemptible]
+            self._soft_tokens[row, :-1] = soft_tokens
+            self._harm.replace(row, report.harm)
+        self._table[:, row] = columns
+        traits = _Traits(
+            columns.accepting, columns.is_learned, columns.started_at_s, tells_harm
+        )
+        if traits != self._traits[row]:
+            self._traits[row] = traits
+            self._has_turned = True
+
+    def _compare(self) -> None:
+        """Who differs from whom in what seldom changes."""
+        self._has_turned = False
+        accepting, is_learned, started_at_s, tells_harm = (
+            np.array(self._traits, dtype=np.float64).reshape(-1, len(_Traits._fields)).T
+        )
+        self._usable = _unless_even(accepting > 0.0)
+        self._learned = _unless_even(is_learned > 0.0)
+        self._tells_harm = _unless_even(tells_harm > 0.0)
+        self._newest_start_at_s = float(started_at_s.max(initial=-np.inf))
 
     def _assemble(self) -> None:
         self._has_news = False
-        reported = Columns(*self._table)
+        if self._has_turned:
+            self._compare()
+        reported, usable = self._reported, self._usable
         means = reported.mean_output_tokens
         if finishing := np.count_nonzero(means):
             self._mean_output_tokens = float(means.sum() / finishing)
-        usable = _unless_even(reported.accepting > 0.0)
         told_at_s = reported.changed_at_s
         told_at_s = told_at_s if usable is None else told_at_s[usable]
+        if self._learned is not None:
+            reported = with_guesses(reported, self._learned)
         self._state = FleetState(
-            reported=with_guesses(reported),
+            reported=reported,
             soft_tokens=self._soft_tokens,
             unseen_tokens=self._unseen[0],
             unseen_streams=self._unseen[1],
             unseen_prefill_tokens=self._unseen[2],
             outstanding=self._sent,
-            rows=np.arange(self._sent.size),
+            slowness=relative_slowness(reported.prefill_s),
+            rows=self._row_numbers,
             harm=self._harm,
-            tells_harm=_unless_even(self._tells_harm),
+            tells_harm=self._tells_harm,
             usable=usable,
             oldest_report_at_s=float(told_at_s.min(initial=np.inf)),
-            newest_start_at_s=float(reported.started_at_s.max(initial=-np.inf)),
+            newest_start_at_s=self._newest_start_at_s,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +22,10 @@ DEFAULT_PREFILL_S = 1e-4
 LEARNED_TOKENS = 200
 # Streams that an engine must have finished to be no newcomer any more.
 SLOW_START_STREAMS = 20
+# Equal engines learn times that differ by this much, as logarithm.
+SLOWNESS_NOISE = 0.1
+# One noisy measurement should not make an engine look ten times as fast as its peers.
+MAX_SLOWNESS = 4.0
 
 
 class Columns(NamedTuple, Generic[T]):
@@ -61,8 +64,7 @@ class Columns(NamedTuple, Generic[T]):
     mean_output_tokens: T
 
 
-@dataclass(frozen=True, slots=True)
-class FleetState:
+class FleetState(NamedTuple):
     """n replicas at the moment of a decision. Arrays are of shape (n,).
 
     Attributes:
@@ -73,6 +75,7 @@ class FleetState:
         unseen_streams: How many streams that is.
         unseen_prefill_tokens: And their prompts.
         outstanding: Streams sent to them by this router and not completed.
+        slowness: How slow each engine is among its peers; 1 for all that are about equal.
         rows: 0 to n − 1.
         harm: What a placement would cost the streams they have.
         tells_harm: Whose table that is, Serve's routing stats carrying none; None where
@@ -89,6 +92,7 @@ class FleetState:
     unseen_streams: Floats
     unseen_prefill_tokens: Floats
     outstanding: Floats
+    slowness: Floats
     rows: npt.NDArray[np.intp]
     harm: HarmTables
     tells_harm: npt.NDArray[np.bool_] | None
@@ -107,7 +111,11 @@ class FleetState:
             capacity_tokens=told.capacity_tokens * share,
             free_tokens=told.free_tokens * share,
         )
-        return replace(self, reported=reported, outstanding=self.outstanding / share)
+        return self._replace(
+            reported=reported,
+            outstanding=self.outstanding / share,
+            slowness=relative_slowness(reported.prefill_s),
+        )
 
 
 UNKNOWN = Columns(
@@ -144,11 +152,28 @@ def columns_of(known: Known) -> Columns[float]:
     )
 
 
-def with_guesses(reported: Columns[Floats]) -> Columns[Floats]:
-    """The slowest of the engines that know their times stand in for one that does not."""
-    is_learned = reported.is_learned > 0.0
-    if is_learned.all() or not is_learned.any():
-        return reported
+def relative_slowness(prefill_s: Floats) -> Floats:
+    """How slow each engine is among its peers, 1 for all that are about equal.
+
+    Of the times that an engine tells, that of a prompt token depends least on its load.
+    """
+    mean_s = prefill_s.sum() / max(prefill_s.size, 1)
+    clipped = np.minimum(np.maximum(prefill_s / mean_s, 1.0 / MAX_SLOWNESS), MAX_SLOWNESS)
+    differs = np.log(clipped)
+    noise = np.minimum(np.maximum(differs, -SLOWNESS_NOISE), SLOWNESS_NOISE)
+    slowness: Floats = np.exp(differs - noise)
+    return slowness
+
+
+def with_guesses(
+    reported: Columns[Floats], is_learned: npt.NDArray[np.bool_]
+) -> Columns[Floats]:
+    """The slowest of the engines that know their times stand in for one that does not.
+
+    Args:
+        reported: n replicas.
+        is_learned: Which of them know their times, shape (n,); one at least.
+    """
     return reported._replace(
         base_s=_or_worst(reported.base_s, is_learned),
         per_stream_s=_or_worst(reported.per_stream_s, is_learned),

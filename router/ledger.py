@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Replica = Hashable
@@ -18,8 +18,15 @@ class Unseen(NamedTuple):
     streams: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Reservation:
+class Sums(NamedTuple):
+    """All that `Ledger.unseen` and `Ledger.unseen_prefill_tokens` say of a replica."""
+
+    demand_tokens: int
+    streams: int
+    prefill_tokens: int
+
+
+class _Reservation(NamedTuple):
     replica: Replica
     request_id: str
     demand_tokens: int
@@ -89,16 +96,22 @@ class Ledger:
     def unseen(self, replica: Replica) -> Unseen:
         """What `replica` was sent and has not answered for."""
         self._expire()
-        account = self._accounts.get(replica)
-        if account is None:
-            return Unseen(0, 0)
-        return Unseen(account.demand_tokens, len(account.reservations))
+        sums = self.sums(replica)
+        return Unseen(sums.demand_tokens, sums.streams)
 
     def unseen_prefill_tokens(self, replica: Replica) -> int:
         """Prompt tokens of the streams in `unseen` that its engine has to compute."""
         self._expire()
+        return self.sums(replica).prefill_tokens
+
+    def sums(self, replica: Replica) -> Sums:
+        """Of `replica`, as they were when `take_changed` or another method was called."""
         account = self._accounts.get(replica)
-        return 0 if account is None else account.prefill_tokens
+        if account is None:
+            return Sums(0, 0, 0)
+        return Sums(
+            account.demand_tokens, len(account.reservations), account.prefill_tokens
+        )
 
     def oldest_age_s(self) -> float:
         """How long the oldest reservation has been held; 0 without any."""
@@ -157,7 +170,7 @@ class Ledger:
         if entry is None or entry.attempt != attempt or entry.replica == replica:
             return
         self._close(entry)
-        moved = replace(entry, replica=replica)
+        moved = entry._replace(replica=replica)
         self._reservations[request_id] = moved  # Keeps its place: its time is the same.
         self._open(moved)
 

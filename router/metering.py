@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import weakref
 from collections.abc import Mapping
 from typing import Protocol
 
 from router.chooser import Chooser
+from router.loop_ticker import LoopTicker
 from telemetry import catalogue
 from telemetry.engine_metrics import Values
 from telemetry.instruments import Framework, Instruments
@@ -38,8 +38,6 @@ def values_of(chooser: Chooser) -> dict[str, Values]:
 class RouterMetrics:
     """Tells a router's state every second once it runs, also while nobody asks it.
 
-    In the router's own event loop: a ledger is not for two threads.
-
     Args:
         framework: Where the metrics are published.
         tags: Whose they are.
@@ -56,28 +54,14 @@ class RouterMetrics:
     ) -> None:
         self._instruments = Instruments(framework, catalogue.ROUTER_METRICS, tags)
         self._router = weakref.ref(router)
-        self._period_s = period_s
-        self._is_running = False
+        self._ticker = LoopTicker(self.publish, period_s)
 
     def start(self) -> None:
         """Begin, if there is an event loop and it has not begun yet."""
-        if self._is_running:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._is_running = True
-        loop.call_soon(self._run, loop)
+        self._ticker.start()
 
     def publish(self) -> None:
         """Tell how things stand."""
         if (router := self._router()) is not None:
             chooser = router.chooser
             self._instruments.publish(str(id(chooser)), values_of(chooser))
-
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._router() is not None:
-            loop.call_later(self._period_s, self._run, loop)
-        # What this raises is the loop's to log; the next time is arranged already.
-        self.publish()

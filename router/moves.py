@@ -6,8 +6,6 @@ later: answers nearby turned out long, or elsewhere short.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from qoe.forecast import Floats
@@ -46,7 +44,7 @@ def _without(fleet: FleetState, ask: Ask, home: int) -> FleetState:
         streams=_less(told.streams, is_home * 1.0),
         queued_tokens=_less(told.queued_tokens, is_home * ask.prompt_tokens),
     )
-    return replace(fleet, reported=reported)
+    return fleet._replace(reported=reported)
 
 
 def _less(column: Floats, by: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qoe.forecast import Floats
-from router.cost import Ask, Costs, relative_slowness
+from router.cost import Ask, Costs
 from router.fleet_state import FleetState
 from router.policies import POLICIES
 from router.settings import RouterSettings
@@ -71,10 +71,11 @@ class Ranker:
             total = total + weight * age_cost(
                 ages_s, settings.fresh_report_age_s, settings.max_report_age_s
             )
-        order = _ordered(fleet, total / weight, ask.demand_tokens, self._rng)
+        total = total / weight
+        order = _ordered(fleet, total, ask.demand_tokens, self._rng)
         if fleet.usable is not None:
             order = order[fleet.usable[order]]
-        return Ranking(self._first(order, total / weight, home), costs)
+        return Ranking(self._first(order, total, home), costs)
 
     def _first(self, order: Order, costs: Floats, home: int | None) -> Order:
         """The same order, led by who is to be taken of it."""
@@ -118,8 +119,8 @@ def _ordered(
     """
     told = fleet.reported
     demand = told.demand_tokens + fleet.unseen_tokens + demand_tokens
-    load = demand * relative_slowness(told.prefill_s) / told.capacity_tokens
+    load = demand * fleet.slowness / told.capacity_tokens
     streams = told.streams + fleet.unseen_streams
-    steps = np.rint(np.array((load, costs)) / STEP)
-    order: Order = np.lexsort((rng.random(costs.size), streams, *steps))
+    load_steps, cost_steps = np.rint(load / STEP), np.rint(costs / STEP)
+    order: Order = np.lexsort((rng.random(costs.size), streams, load_steps, cost_steps))
     return order

@@ -24,8 +24,10 @@ from ray.serve.request_router import (
 )
 from ray.util import metrics
 
-from router.chooser import Chooser, Hold, Ranks, Shed, Stream
+from router.chooser import Candidates, Chooser, Hold, Ranks, Shed, Stream
+from router.loop_ticker import LoopTicker
 from router.metering import RouterMetrics
+from router.peers import chooses, only, pinned_to, tell
 from router.settings import RouterSettings
 from telemetry.broadcast import ReportListener
 from telemetry.report import request_key
@@ -34,6 +36,11 @@ from telemetry.routing_stats import endpoint_of
 # Ray's name for it; lines logged there reach Serve's log files.
 SERVE_LOGGER = "ray.serve"
 TOO_MANY_REQUESTS = 429
+# Replicas report some twenty times a second. What they say is read in between requests:
+# it would take longer than to place one.
+HEARING_PERIOD_S = 0.01
+# A request does it where the event loop has had no time for it.
+MAX_UNHEARD_S = 0.05
 
 
 class RefusedError(RuntimeError):
@@ -76,6 +83,10 @@ class QoERequestRouter(RequestRouter):
         self._followed: weakref.WeakSet[asyncio.Future[RunningReplica]] = weakref.WeakSet()
         self._held = 0
         self._listener: ReportListener | None = None
+        self._hearing = LoopTicker(self._hear, HEARING_PERIOD_S)
+        self._heard_at_s = self._clock_s()
+        self._listed: list[RunningReplica] = []
+        self._candidates: Candidates = []
         deployment = self._deployment_id
         tags = {"application": deployment.app_name, "deployment": deployment.name}
         self._metrics = RouterMetrics(metrics, tags, self)
@@ -131,11 +142,15 @@ class QoERequestRouter(RequestRouter):
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         """Serve's callback for every broadcast: also once a second for new stats alone."""
         super().update_replicas(replicas)
+        self._listed = []
         self.chooser.retain(self._replica_id_set)
         # Telemetry is never a reason for Serve to lose a broadcast.
         try:
-            self._listen_to(_endpoints(replicas))
-            self._metrics.start()
+            deployment, endpoints = str(self._deployment_id), _endpoints(replicas)
+            tell(deployment, {r.unique_id: where for r, where in endpoints.items()})
+            if chooses(deployment):
+                self._listen_to(endpoints)
+                self._metrics.start()
         except Exception:
             logging.getLogger(SERVE_LOGGER).exception("Replicas are not listened to.")
 
@@ -147,6 +162,14 @@ class QoERequestRouter(RequestRouter):
             # ZMQ waits for ever for a socket that is collected before it is closed.
             weakref.finalize(self, self._listener.close)
         self._listener.listen_to(endpoints)
+        self._hearing.start()
+
+    def _hear(self) -> None:
+        self._heard_at_s = self._clock_s()
+        if self._listener is not None and (news := self._listener.poll()):
+            for replica_id, report in news:
+                self.chooser.hear(replica_id, report)
+            self.chooser.settle()
 
     def _choose(
         self,
@@ -157,11 +180,13 @@ class QoERequestRouter(RequestRouter):
     ) -> Ranks | Hold | Shed:
         """As the chooser does; it does not raise, since Serve would hang the request."""
         try:
-            if self._listener is not None:
-                for replica_id, report in self._listener.poll():
-                    self.chooser.hear(replica_id, report)
-            stream = None if pending_request is None else self._stream(pending_request)
-            candidates = [(r.replica_id, r.routing_stats) for r in replicas]
+            if pending_request is not None and (to := pinned_to(pending_request.args)):
+                pending_request.routing_context.should_backoff = True
+                return only([r.replica_id.unique_id for r in replicas], to)
+            if self._clock_s() - self._heard_at_s > MAX_UNHEARD_S:
+                self._hear()
+            stream = self._stream(pending_request)
+            candidates = self._with_stats(replicas)
             can_wait = may_hold and self._held < max(1, len(replicas) // 2)
             chosen = self.chooser.choose_or_refuse(candidates, stream, may_hold=can_wait)
         except Exception as error:
@@ -169,6 +194,16 @@ class QoERequestRouter(RequestRouter):
                 len(replicas), f"scoring failed ({error!r})", error
             )
         return chosen
+
+    def _with_stats(self, replicas: list[RunningReplica]) -> Candidates:
+        """Those that the last one was told of, if they are the same.
+
+        Serve makes a new list for each broadcast, and their stats change with nothing else.
+        """
+        if replicas is not self._listed:
+            self._candidates = [(r.replica_id, r.routing_stats) for r in replicas]
+            self._listed = replicas
+        return self._candidates
 
     async def _hold(self, hold: Hold) -> None:
         """Let a stream wait for news of the replicas.
@@ -197,14 +232,20 @@ class QoERequestRouter(RequestRouter):
             pending_request.future.set_exception(error)
         self._remove_pending_request_from_indices(pending_request)
 
-    def _stream(self, pending_request: PendingRequest) -> Stream:
+    def _stream(self, pending_request: PendingRequest | None) -> Stream | None:
+        """The stream to place; None for what has no prompt and needs no place."""
+        if pending_request is None:
+            return None
         pending_request.routing_context.should_backoff = True
+        # In direct streaming a client's word about its reader comes this way, too.
+        if not pending_request.args:
+            return None
         self._follow(pending_request)
         metadata = pending_request.metadata
         return Stream(
             metadata.internal_request_id,
             pending_request.future,
-            pending_request.args[0] if pending_request.args else None,
+            pending_request.args[0],
             # The id that a replica knows it by on both paths.
             request_key=request_key(metadata.request_id),
             session_id=metadata.session_id,

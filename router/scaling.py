@@ -1,4 +1,4 @@
-"""How many replicas readers need: up on trouble or its signs, down one by one in calm.
+"""How many replicas readers need: up on trouble or its signs, down after calm.
 
 Pure: a snapshot and what was remembered in, a number and what to remember out. What drives
 it is readers who are late or about to be, and whether the replicas carry what is offered;
@@ -41,8 +41,10 @@ class ScalingSettings(BaseModel):
         idle_share: Below this part of the three, late readers are late for reasons that no
             replica cures.
         down_margin: Part of the remaining replicas that must be free after a step down.
-        down_after_s: Calm before the first step down.
-        down_every_s: Calm between two steps down.
+        down_after_s: Fewer replicas must have done for so long before any leaves. About
+            the time that a replica takes to start is a good choice: whoever lets one go
+            sooner may pay for its start more than for keeping it.
+        down_every_s: Time between two steps down.
         rate_window_s: What the rate of arrivals is averaged over.
     """
 
@@ -85,7 +87,8 @@ class ScalingState:
         heard_at_s: When that was.
         rate_per_s: Streams that arrive per second, averaged over `rate_window_s`.
         burst_per_s: The same over a fifth of it.
-        calm_since_s: Since when one replica less would do; None while it would not.
+        enough: In calm, at each look since it began or as far back as counts, when that
+            was and how many replicas would have done; oldest first.
         stepped_at_s: When the last step down was.
     """
 
@@ -93,7 +96,7 @@ class ScalingState:
     heard_at_s: float = -math.inf
     rate_per_s: float = 0.0
     burst_per_s: float = 0.0
-    calm_since_s: float | None = None
+    enough: tuple[tuple[float, int], ...] = ()
     stepped_at_s: float = -math.inf
 
     def heard(self, fleet: FleetLoad, window_s: float, now_s: float) -> ScalingState:
@@ -105,14 +108,13 @@ class ScalingState:
         totals = fleet.accepted
         came = sum(max(totals[n] - self.accepted.get(n, totals[n]), 0.0) for n in totals)
         passed_s = max(now_s - self.heard_at_s, 0.0)
-        calm_since_s = self.calm_since_s
         return ScalingState(
             accepted=totals,
             heard_at_s=now_s,
             rate_per_s=_averaged(self.rate_per_s, came, passed_s, window_s),
             burst_per_s=_averaged(self.burst_per_s, came, passed_s, window_s / 5.0),
             # A clock that was set back would have everybody wait for it.
-            calm_since_s=None if calm_since_s is None else min(calm_since_s, now_s),
+            enough=tuple((min(at_s, now_s), number) for at_s, number in self.enough),
             stepped_at_s=min(self.stepped_at_s, now_s),
         )
 
@@ -136,8 +138,9 @@ def decide(
 ) -> tuple[int, ScalingState]:
     """How many replicas there should be.
 
-    Up at once, as far as what is seen needs; down by one, once one replica less would have
-    done all the time for `down_after_s`. Without reports the number stays.
+    Up at once, as far as what is seen needs; down to what would have done all the time for
+    `down_after_s`, but by no more than half: what is known of the engines' speed is then
+    looked at again. Without reports the number stays.
 
     Args:
         fleet: What the replicas that serve now report.
@@ -148,17 +151,18 @@ def decide(
     """
     stays = settings.bounded(replicas)
     if not fleet.size:
-        return stays, replace(state, calm_since_s=None)
+        return stays, replace(state, enough=())
     state = state.heard(fleet, settings.rate_window_s, now_s)
     trouble = _trouble(fleet, state, settings)
     needed = settings.bounded(
         max(_carrying(fleet, state, settings), fleet.size + math.ceil(fleet.size * trouble))
     )
     if needed > stays:
-        return needed, replace(state, calm_since_s=None)
-    if trouble or not _can_spare_one(fleet, stays, state, settings):
-        return stays, replace(state, calm_since_s=None)
-    return _one_less_if_due(stays, state, settings, now_s)
+        return needed, replace(state, enough=())
+    enough = stays if trouble else _enough(fleet, stays, state, settings)
+    if enough == stays:
+        return stays, replace(state, enough=())
+    return _fewer_if_due(stays, enough, state, settings, now_s)
 
 
 def _carrying(fleet: FleetLoad, state: ScalingState, settings: ScalingSettings) -> int:
@@ -199,28 +203,37 @@ def _trouble(fleet: FleetLoad, state: ScalingState, settings: ScalingSettings) -
     )
 
 
-def _can_spare_one(
+def _enough(
     fleet: FleetLoad, replicas: int, state: ScalingState, settings: ScalingSettings
-) -> bool:
-    """Whether the others would carry everything with a margin, whoever leaves."""
-    rates = fleet.full_tokens_per_s
+) -> int:
+    """The fewest replicas that carry everything with a margin, whoever leaves."""
+    rates = np.sort(fleet.full_tokens_per_s)[::-1]
     # Those that are starting count as the mean of the others.
-    remaining = float(replicas * rates.mean() - rates.max())
-    if replicas <= settings.min_replicas or remaining <= 0.0:
-        return False
-    spread = np.array([float(rates.sum()) / remaining])
-    strain = float(_strain(fleet, state, settings, spread)[0])
-    return strain <= 1.0 - settings.down_margin
+    starting = max(replicas - rates.size, 0)
+    leaving = np.append(rates[:replicas], np.full(starting, rates.mean()))
+    remaining = leaving.sum() - np.append(0.0, leaving.cumsum())[:replicas]
+    strain = _strain(fleet, state, settings, rates.sum() / remaining)
+    # One more may leave as long as the rest suffices.
+    suffices = np.logical_and.accumulate(strain[1:] <= 1.0 - settings.down_margin)
+    return max(replicas - int(suffices.sum()), settings.min_replicas)
 
 
-def _one_less_if_due(
-    replicas: int, state: ScalingState, settings: ScalingSettings, now_s: float
+def _fewer_if_due(
+    replicas: int,
+    enough: int,
+    state: ScalingState,
+    settings: ScalingSettings,
+    now_s: float,
 ) -> tuple[int, ScalingState]:
-    since_s = now_s if state.calm_since_s is None else state.calm_since_s
-    is_due = (
-        now_s - since_s >= settings.down_after_s
-        and now_s - state.stepped_at_s >= settings.down_every_s
-    )
-    if is_due:
-        return replicas - 1, replace(state, calm_since_s=since_s, stepped_at_s=now_s)
-    return replicas, replace(state, calm_since_s=since_s)
+    """Down to the most that any look of the last `down_after_s` found enough."""
+    since_s = now_s - settings.down_after_s
+    looks = (*state.enough, (now_s, enough))
+    # The last look before that time vouches for its beginning.
+    first = max((i for i, (at_s, _) in enumerate(looks) if at_s <= since_s), default=0)
+    looks = looks[first:]
+    calm = replace(state, enough=looks)
+    is_due = looks[0][0] <= since_s and now_s - state.stepped_at_s >= settings.down_every_s
+    target = max(*(number for _, number in looks), math.ceil(replicas / 2))
+    if is_due and target < replicas:
+        return target, replace(calm, stepped_at_s=now_s)
+    return replicas, calm

@@ -71,12 +71,12 @@ class RouterSettings:
     ledger_ttl_s: float = 10.0
     chars_per_token: float = 4.0
     seed: int | None = None
-    policy: PolicyName = "kv_ledger"
+    policy: PolicyName = "qoe"
     routers: int = 1
     fresh_report_age_s: float = 2.0
     slow_start_s: float = 10.0
     prefix_precision: float = 0.8
-    session_epsilon: float = 0.01
+    session_epsilon: float = 0.1
     min_value: float = 0.3
     hold_cost: float = 0.3
     max_hold_s: float = 0.2

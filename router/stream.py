@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from qoe import Expectation, expectation_or_default, is_sheddable
+from qoe import Expectation, is_sheddable, reader_or_default
 from qoe.forecast import Floats
 from router.affinity import BLOCK_TOKENS, PrefixMap, prefix_keys
 from router.cost import Ask
 from router.demand import DEFAULT_SIZE, Size, estimate_size
 from router.ledger import Replica
-from router.request_fields import reader_fields
+from router.request_fields import body_field, reader_fields
 from router.settings import RouterSettings
 from telemetry.report import request_key
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(NamedTuple):
     """The request to place.
 
     What is None is found in the body, or guessed.
@@ -89,13 +87,16 @@ class RequestReader:
         size = self._size(stream, mean_output_tokens)
         fields = reader_fields(stream.body)
         prefix = prefix_keys(stream.body) if self._precision else ()
-        cached_blocks = self.prefixes.cached_blocks(prefix, replicas) if prefix else 0.0
-        ask = _ask(
-            size,
-            cached_blocks * (BLOCK_TOKENS * self._precision),
-            stream.expectation or expectation_or_default(fields, self._default),
-        )
+        cached: Floats | float = 0.0
+        if prefix:
+            cached = self.prefixes.cached_blocks(prefix, replicas)
+            cached = cached * (BLOCK_TOKENS * self._precision)
+        ask = _ask(size, cached, stream.expectation or self._reader_of(stream.body, fields))
         return Reading(ask, prefix, is_sheddable(fields))
+
+    def _reader_of(self, body: object, fields: Mapping[str, object]) -> Expectation:
+        is_stream = body_field(body, "stream") is True
+        return reader_or_default(fields, self._default, is_stream=is_stream)
 
     def _size(self, stream: Stream, mean_output_tokens: float) -> Size:
         prompt_tokens, output_tokens = stream.prompt_tokens, stream.output_tokens
@@ -106,10 +107,11 @@ class RequestReader:
             mean_output_tokens=mean_output_tokens,
             chars_per_token=self._chars_per_token,
         )
-        return size._replace(
-            prompt_tokens=size.prompt_tokens if prompt_tokens is None else prompt_tokens,
-            output_tokens=size.output_tokens if output_tokens is None else output_tokens,
-        )
+        if prompt_tokens is not None:
+            return size._replace(prompt_tokens=prompt_tokens)
+        if output_tokens is not None:
+            return size._replace(output_tokens=output_tokens)
+        return size
 
 
 def _ask(size: Size, cached_tokens: Floats | float, expectation: Expectation) -> Ask:

@@ -31,7 +31,7 @@ def _make_report(**changes: Any) -> EngineReport:
     return EngineReport(**(idle | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_report() -> Any:
     """A builder of idle reports; keywords replace fields."""
     return _make_report

@@ -18,7 +18,12 @@ def new(clock: Any, **settings: Any) -> Chooser:
 
 
 def stream(*, sheddable: object = True, number: int = 0) -> Stream:
-    body = {"prompt": "x", "max_tokens": 100, "vllm_xargs": {"qoe_sheddable": sheddable}}
+    body = {
+        "prompt": "x",
+        "stream": True,
+        "max_tokens": 100,
+        "vllm_xargs": {"qoe_sheddable": sheddable},
+    }
     return Stream(f"r{number}", number, body)
 
 

@@ -37,6 +37,23 @@ def test_a_choice_is_reserved_before_the_next_one_begins(
     assert chooser.ledger.unseen("a") == Unseen(2 * BODY_TOKENS, 2)
 
 
+def test_what_was_taken_in_before_a_choice_makes_no_difference_to_it(
+    make_report: Any,
+) -> None:
+    choosers = [Chooser(RouterSettings(seed=1), now_s=lambda: 0.0) for _ in range(2)]
+    for seq in range(1, 20):
+        demand = [(7 * seq) % 11 * 1000, (5 * seq) % 13 * 1000]
+        for chooser in choosers:
+            for name, tokens in zip("ab", demand, strict=True):
+                report = make_report(seq=seq, demand_tokens=tokens, running=1)
+                chooser.hear(name, report)
+        choosers[0].settle()
+        first, second = (
+            c.choose([("a", None), ("b", None)], stream(seq)) for c in choosers
+        )
+        assert first == second
+
+
 def test_ranks_are_singletons_in_strict_order(chooser: Chooser, make_report: Any) -> None:
     candidates = [
         (name, to_routing_stats(make_report(demand_tokens=demand, running=1)))

@@ -104,9 +104,11 @@ def test_a_score_is_between_none_and_one(
     ],
 )
 @given(data=st.data())
-def test_a_cost_never_falls_with_more_of(field: str, most: int, data: Any) -> None:
+def test_a_cost_never_falls_with_more_of(
+    make_report: Any, field: str, most: int, data: Any
+) -> None:
     less, more = sorted(data.draw(st.tuples(*[st.integers(0, most)] * 2)))
-    reports = [EngineReport(**(FIELDS | BUSY | {field: value})) for value in (less, more)]
+    reports = [make_report(**(BUSY | {field: value})) for value in (less, more)]
     unseen = data.draw(st.none() | st.just({0: (3000, 900), 1: (3000, 900)}))
     first, second = totals(fleet_of(*reports, unseen=unseen), ask())
     assert second >= first - 1e-9
@@ -116,18 +118,20 @@ def test_a_cost_never_falls_with_more_of(field: str, most: int, data: Any) -> No
     prompts=st.tuples(*[st.floats(0, 40_000)] * 2),
     sent=st.none() | st.tuples(st.integers(0, 90_000), st.integers(0, 90_000)),
 )
-def test_a_cost_never_falls_with_a_longer_prompt(prompts: Any, sent: Any) -> None:
-    report = EngineReport(**(FIELDS | BUSY))
+def test_a_cost_never_falls_with_a_longer_prompt(
+    make_report: Any, prompts: Any, sent: Any
+) -> None:
+    report = make_report(**BUSY)
     fleet = fleet_of(report, unseen=sent and {0: sent})
     (short,), (long,) = (totals(fleet, ask(tokens)) for tokens in sorted(prompts))
     assert long >= short - 1e-9
 
 
 @given(sent=st.tuples(*[st.tuples(st.integers(0, 60_000), st.integers(0, 60_000))] * 2))
-def test_a_cost_never_falls_with_what_is_on_its_way(sent: Any) -> None:
+def test_a_cost_never_falls_with_what_is_on_its_way(make_report: Any, sent: Any) -> None:
     """Also beyond the edges of the harm table."""
     demands, prefills = zip(*sent, strict=True)
-    report = EngineReport(**(FIELDS | BUSY))
+    report = make_report(**BUSY)
     fleet = fleet_of(
         report,
         report,
@@ -137,54 +141,33 @@ def test_a_cost_never_falls_with_what_is_on_its_way(sent: Any) -> None:
     assert more >= less - 1e-9
 
 
-def test_a_saved_prefill_lowers_the_cost() -> None:
-    fleet = fleet_of(*[EngineReport(**(FIELDS | BUSY))] * 2)
+def test_a_saved_prefill_lowers_the_cost(make_report: Any) -> None:
+    fleet = fleet_of(*[make_report(**BUSY)] * 2)
     first, second = totals(fleet, ask(8000, cached=np.array([6000.0, 0.0])))
     assert first < second
 
 
-def test_memory_that_readers_could_lend_is_as_good_as_free() -> None:
-    full = FIELDS | BUSY | {"demand_tokens": 30_000, "harm": ()}
-    lending = EngineReport(**(full | {"kv_blocks_preemptible": (900, 900, 900, 900)}))
-    holding = EngineReport(**(full | {"kv_blocks_preemptible": (0, 0, 0, 0)}))
+def test_memory_that_readers_could_lend_is_as_good_as_free(make_report: Any) -> None:
+    full = BUSY | {"demand_tokens": 30_000, "harm": ()}
+    lending = make_report(**(full | {"kv_blocks_preemptible": (900, 900, 900, 900)}))
+    holding = make_report(**(full | {"kv_blocks_preemptible": (0, 0, 0, 0)}))
     first, second = totals(fleet_of(lending, holding), ask())
     assert first < second
 
 
-def test_a_replica_without_a_harm_table_is_no_better_than_its_peers() -> None:
-    told = EngineReport(**(FIELDS | BUSY))
-    silent = EngineReport(**(FIELDS | BUSY | {"harm": ()}))
+def test_a_replica_without_a_harm_table_is_no_better_than_its_peers(
+    make_report: Any,
+) -> None:
+    told = make_report(**BUSY)
+    silent = make_report(**(BUSY | {"harm": ()}))
     first, second = placement_costs(fleet_of(told, silent), ask(4000)).harm
     assert first == second > 0
 
 
-def test_the_weight_of_a_reader_is_that_of_its_own_loss_alone() -> None:
-    fleet = fleet_of(EngineReport(**(FIELDS | BUSY)))
+def test_the_weight_of_a_reader_is_that_of_its_own_loss_alone(make_report: Any) -> None:
+    fleet = fleet_of(make_report(**BUSY))
     one = placement_costs(fleet, ask(9000))
     heavy = Expectation(READER.ttft_s, READER.tds, 10.0)
     ten = placement_costs(fleet, Ask(9000, 200, 9100, 0.0, heavy))
     assert ten.own == pytest.approx(10 * one.own)
     assert ten.harm == pytest.approx(one.harm)
-
-
-FIELDS: dict[str, Any] = {
-    "epoch": "e",
-    "seq": 1,
-    "kv_blocks_total": 1000,
-    "kv_blocks_used": 0,
-    "block_size_tokens": 16,
-    "kv_blocks_preemptible": (0, 0, 0, 0),
-    "demand_tokens": 0,
-    "running": 0,
-    "waiting": 0,
-    "preempted": 0,
-    "accepted_total": 0,
-    "finished_total": 0,
-    "preemptions_total": 0,
-    "plan_failures_total": 0,
-    "tokens_total": 0,
-    "mean_output_tokens": 0.0,
-    "step_time_s": 0.01,
-    "qoe_mean": 1.0,
-    "qoe_p5": 1.0,
-}

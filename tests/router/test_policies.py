@@ -14,7 +14,7 @@ all_policies = pytest.mark.parametrize("policy", POLICIES)
 
 
 def stream(number: int, **fields: Any) -> Stream:
-    body = {"prompt": "x" * 400, "max_tokens": 120}
+    body = {"prompt": "x" * 400, "stream": True, "max_tokens": 120}
     return Stream(f"r{number}", number, body, **fields)
 
 
@@ -177,7 +177,7 @@ def test_a_prompt_goes_where_it_was_computed_until_that_is_busy(
     slow = {"prefill_s_per_token": 1e-3, "tokens_total": 999, "step_base_s": 0.01}
     for name in "abcd":
         chooser.hear(name, make_report(**slow))
-    body = {"prompt": "once upon a time " * 500, "max_tokens": 100}
+    body = {"prompt": "once upon a time " * 500, "stream": True, "max_tokens": 100}
     candidates = [(name, None) for name in "abcd"]
     first = chooser.choose(candidates, Stream("p0", 0, body))[0][0]
     chooser.completed("abcd"[first], "p0")

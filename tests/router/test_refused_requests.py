@@ -55,7 +55,7 @@ async def router() -> Any:
 
 
 def request(number: int = 0, sheddable: bool = True) -> PendingRequest:
-    body = SimpleNamespace(prompt="x", vllm_xargs={"qoe_sheddable": sheddable})
+    body = SimpleNamespace(prompt="x", stream=True, vllm_xargs={"qoe_sheddable": sheddable})
     metadata = RequestMetadata(
         request_id=f"client-{number}", internal_request_id=f"internal-{number}"
     )
@@ -77,7 +77,7 @@ async def test_a_refused_stream_gets_429_on_the_handle_path(
     router.update_replicas([Replica("a", to_routing_stats(make_report(**OVERLOADED)))])
     refused = router._choose_replica_for_request(request())
     with pytest.raises(BackPressureError) as error:
-        await asyncio.wait_for(refused, timeout=5)
+        await asyncio.wait_for(refused, timeout=60)
     assert (error.value.status_code, error.value.retry_after_s) == (429, 5.0)
     assert len(router.chooser.ledger) == 0
 
@@ -88,7 +88,7 @@ async def test_a_refused_stream_gets_an_answer_in_direct_streaming(
     """Serve LLM makes a 503 of this type; without an answer it would ask for ever."""
     router.update_replicas([Replica("a", to_routing_stats(make_report(**OVERLOADED)))])
     with pytest.raises(RefusedError):
-        await asyncio.wait_for(pick(router, request()), timeout=5)
+        await asyncio.wait_for(pick(router, request()), timeout=60)
     assert len(router.chooser.ledger) == 0
 
 
@@ -100,7 +100,7 @@ async def test_other_streams_are_placed_while_one_is_held(
     held = asyncio.create_task(router._choose_replica_for_request(request()))
     await asyncio.sleep(0.01)
     other = router._choose_replica_for_request(request(1, sheddable=False))
-    assert await asyncio.wait_for(other, timeout=5)
+    assert await asyncio.wait_for(other, timeout=60)
     held.cancel()
     with pytest.raises(asyncio.CancelledError):
         await held

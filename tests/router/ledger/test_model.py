@@ -168,5 +168,5 @@ class LedgerAgainstPlainLists(RuleBasedStateMachine):
 def test_a_ledger_agrees_with_plain_lists(assert_empty: Callable[[Ledger], None]) -> None:
     run_state_machine_as_test(
         lambda: LedgerAgainstPlainLists(assert_empty),
-        settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=150, stateful_step_count=40),
     )

@@ -87,3 +87,15 @@ async def test_a_replica_taken_away_holds_nothing(
     router.update_replicas([stays])
     assert len(router.chooser.ledger) == 3
     assert router.chooser.ledger.unseen(gone.replica_id) == Unseen(0, 0)
+
+
+async def test_a_word_about_a_reader_takes_no_place(
+    router: QoERequestRouter, new_replica: Any, new_request: Any, directly: Any
+) -> None:
+    """It comes through HAProxy as streams do, and has no prompt."""
+    replica = new_replica("only")
+    router.update_replicas([replica])
+    word = new_request()
+    word.args = []
+    assert await directly(router, word) is replica
+    assert router.chooser.ledger.unseen(replica.replica_id) == Unseen(0, 0)

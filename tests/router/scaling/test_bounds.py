@@ -78,9 +78,9 @@ def test_a_replica_that_says_nothing_usable_is_left_out(
 def test_without_reports_the_number_stays_and_calm_is_over(
     fleet_of: Callable[[Iterable[ReplicaLoad]], FleetLoad],
 ) -> None:
-    state = ScalingState(calm_since_s=0.0)
+    state = ScalingState(enough=((0.0, 2),))
     replicas, state = decide(fleet_of([]), 4, state, LIMITS, now_s=1e6)
-    assert (replicas, state.calm_since_s) == (4, None)
+    assert (replicas, state.enough) == (4, ())
 
 
 def test_bounds_that_exclude_each_other_are_refused() -> None:

@@ -1,9 +1,8 @@
-"""Down one by one in calm, where the others can take over."""
+"""Down in calm, as far as the others can take over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 
 from router.replica_load import FleetLoad, ReplicaLoad
 from router.scaling import ScalingSettings, ScalingState, decide
@@ -11,16 +10,31 @@ from router.scaling import ScalingSettings, ScalingState, decide
 LIMITS = ScalingSettings(min_replicas=1, max_replicas=10)
 
 
-def test_an_idle_fleet_goes_down_one_by_one_after_the_cool_down(
+def test_an_idle_fleet_goes_down_by_halves_after_the_cool_down(
     idle: ReplicaLoad,
     decisions: Callable[..., list[int]],
     changed_at: Callable[[list[int]], list[int]],
 ) -> None:
-    numbers = decisions(lambda _, replicas: [idle] * replicas, 5, 200)
+    numbers = decisions(lambda _, replicas: [idle] * replicas, 10, 200)
     first_s, every_s = int(LIMITS.down_after_s), int(LIMITS.down_every_s)
     assert changed_at(numbers) == [first_s + i * every_s for i in range(4)]
-    assert numbers[-1] == LIMITS.min_replicas
-    assert all(a - b in (0, 1) for a, b in pairwise(numbers))
+    assert sorted(set(numbers), reverse=True) == [10, 5, 3, 2, 1]
+
+
+def test_a_fleet_goes_down_to_the_most_that_the_cool_down_needed(
+    busy: Callable[..., ReplicaLoad],
+    decisions: Callable[..., list[int]],
+    changed_at: Callable[[list[int]], list[int]],
+) -> None:
+    # Four carry 2,800 streams with a quarter to spare, and 3,600 need five.
+    def loads(second: int, replicas: int) -> list[ReplicaLoad]:
+        return [busy((3600.0 if second == 30 else 2800.0) / replicas)] * replicas
+
+    numbers = decisions(loads, 8, 100)
+    cool_down_s = int(LIMITS.down_after_s)
+    assert changed_at(numbers) == [cool_down_s, 30 + cool_down_s + 1]
+    assert numbers[cool_down_s] == 5
+    assert numbers[-1] == 4
 
 
 def test_a_moment_of_trouble_starts_the_cool_down_again(
@@ -55,8 +69,8 @@ def test_a_clock_that_is_set_back_costs_one_cool_down_and_no_more(
     idle: ReplicaLoad, fleet_of: Callable[[Iterable[ReplicaLoad]], FleetLoad]
 ) -> None:
     fleet = fleet_of([idle] * 4)
-    state = ScalingState(calm_since_s=1e9, stepped_at_s=1e9, heard_at_s=1e9)
+    state = ScalingState(enough=((1e9, 3),), stepped_at_s=1e9, heard_at_s=1e9)
     replicas = 4
     for second in range(int(LIMITS.down_after_s) + 1):
         replicas, state = decide(fleet, replicas, state, LIMITS, float(second))
-    assert replicas == 3
+    assert replicas == 2

@@ -91,7 +91,7 @@ def ups_after_downs(numbers: list[int]) -> int:
     return sum(a < 0 < b for a, b in pairwise(steps))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(load=constant_loads, replicas=st.integers(1, 10))
 def test_a_constant_load_is_never_scaled_down_and_up_again(
     load: dict[str, Any],
