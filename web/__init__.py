@@ -1,0 +1,1 @@
+"""The demo page: `static/` is served at `/demo`, as it is."""
