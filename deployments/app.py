@@ -18,7 +18,7 @@ from deployments.engine import (
 )
 from deployments.environment import require_streaming_environment
 from deployments.model import is_local, resolve_source
-from deployments.server import AndesServer, LocalModel
+from deployments.server import MOVES_KEY, AndesServer, LocalModel
 from scheduler.settings import SETTINGS_ENV
 
 # Dotted paths: the engine and Serve's routers import them in their own processes.
@@ -55,8 +55,10 @@ def build_app(args: dict[str, Any] | AppArgs) -> Application:
 def _ingress(args: AppArgs) -> dict[str, Any]:
     from deployments.ingress import (  # noqa: PLC0415 - imports vLLM
         ResumingIngress,
+        serve_feedback,
     )
 
+    serve_feedback()
     return {
         "ingress_deployment_config": {"num_replicas": args.ingress_replicas},
         "ingress_cls_config": {
@@ -89,7 +91,8 @@ def llm_config(args: AppArgs) -> LLMConfig:
         },
         server_cls=AndesServer,
         deployment_config=_deployment_config(args),
-        experimental_configs={"stream_batching_interval_ms": 0},
+        experimental_configs={"stream_batching_interval_ms": 0}
+        | ({MOVES_KEY: moves.model_dump()} if (moves := args.moves) else {}),
         callback_config={"callback_class": LocalModel} if is_local(source) else {},
     )
 

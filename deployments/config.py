@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from qoe import PROFILES, Expectation
+from router.mover import MoveSettings
 from router.scaling import ScalingSettings
 from router.settings import RouterSettings
 from scheduler.settings import SchedulerSettings
@@ -79,6 +80,15 @@ def _expectation(given: Any) -> Any:
     )
 
 
+def _moves(given: Any) -> Any:
+    if isinstance(given, bool):
+        return MoveSettings() if given else None
+    if given is None or isinstance(given, (Mapping, MoveSettings)):
+        return given
+    known = ", ".join(MoveSettings.model_fields)
+    raise ValueError(f"{given!r} is invalid: it must be true, false, or some of {known}")
+
+
 class AppArgs(_Strict):
     """Everything `deployments.app:build_app` takes."""
 
@@ -131,6 +141,11 @@ class AppArgs(_Strict):
         description="How long the reader of a part of an answer waits for another "
         "replica to go on; for `streaming: handle`.",
     )
+    moves: Annotated[MoveSettings | None, BeforeValidator(_moves)] = Field(
+        default=None,
+        description="Whether a replica may have another one go on with a stream that it "
+        "cannot serve in time: true, false, or when. For `router: qoe`.",
+    )
     engine_kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of vLLM's AsyncEngineArgs."
     )
@@ -150,6 +165,15 @@ class AppArgs(_Strict):
             raise ValueError(
                 f"router_settings={self.router_settings!r} is invalid: "
                 f"router={self.router!r} has none; they are for router='qoe'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _moves_by_our_router(self) -> Self:
+        if self.moves and self.router != "qoe":
+            raise ValueError(
+                f"moves are invalid with router={self.router!r}, which cannot send a "
+                "stream to the replica that is meant: it must be 'qoe'"
             )
         return self
 
@@ -202,6 +226,7 @@ _MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
     ("model",): ModelArgs,
     ("andes",): AndesArgs,
     ("autoscaling",): ScalingSettings,
+    ("moves",): MoveSettings,
 }
 
 

@@ -1,7 +1,7 @@
 """A stream's status waits for its first token: until then it can still be another one.
 
 vLLM answers 200 at once and fails inside the stream. Held back, a failure before the first
-token is an HTTP error: the client knows that it may simply ask again.
+token is an HTTP error, and HAProxy may ask another replica, since nothing was answered.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class FirstByteMiddleware:
     """Sends the header of an event stream with its first event.
 
     Invariants:
-        A stream that begins with an error is that error, with its status; 503 for one of
-            the server.
+        A stream that begins with an error is that error, with its status; 503, which
+            HAProxy retries elsewhere, for one of the server.
         Everything else goes through as it comes.
     """
 

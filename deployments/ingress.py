@@ -10,11 +10,19 @@ from typing import Any
 
 from ray.exceptions import RayActorError
 from ray.llm._internal.serve.core.configs.openai_api_models import ErrorResponse
-from ray.llm._internal.serve.core.ingress.ingress import CallMethod, OpenAiIngress
+from ray.llm._internal.serve.core.ingress.ingress import (
+    DEFAULT_ENDPOINTS,
+    CallMethod,
+    OpenAiIngress,
+)
 from ray.llm._internal.serve.observability.logging import get_logger
+from starlette.requests import Request
+from starlette.responses import Response
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from deployments.continuation import fields_set, obstacle
+from deployments.demo_page import FleetReports, mount_demo_page
+from deployments.feedback import PATH, ask_replicas, respond
 from deployments.middleware import FIELDS_KEY
 from deployments.relay import (
     DATA,
@@ -25,7 +33,7 @@ from deployments.relay import (
     error_code,
     error_event,
 )
-from qoe import Expectation
+from qoe import Expectation, Feedback
 
 logger = get_logger(__name__)
 
@@ -59,6 +67,22 @@ class ResumingIngress(OpenAiIngress):
         self._max_continuations = max_continuations
         self._resume_timeout_s = resume_timeout_s
         self._default_expectation = default_expectation
+
+    def _set_asgi_app(self, app: Any) -> None:
+        # Serve has made the app of this replica, and has not started it.
+        mount_demo_page(app, FleetReports(self._any_handle))
+        super()._set_asgi_app(app)
+
+    def _any_handle(self) -> Any:
+        return next(iter(self._default_serve_handles.values()))
+
+    async def qoe(self, request_id: str, request: Request) -> Response:
+        """What a client says of its reader goes to the replica that writes its stream."""
+        return await respond(request_id, request, self._tell)
+
+    async def _tell(self, request_id: str, feedback: Feedback) -> bool:
+        handles = self._default_serve_handles.values()
+        return await ask_replicas(handles, request_id, feedback)
 
     async def _get_response(
         self, *, body: Any, call_method: str, raw_request: Any = None
@@ -107,6 +131,14 @@ class ResumingIngress(OpenAiIngress):
                 return
             timeout_s = None
             yield item
+
+
+def serve_feedback() -> None:
+    """Have Serve LLM build its ingress with the endpoint `ResumingIngress.qoe`.
+
+    It takes a class for the ingress, but its endpoints from a table of its own.
+    """
+    DEFAULT_ENDPOINTS["qoe"] = lambda app: app.post(PATH)
 
 
 class _Answer:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from deployments.config import ConfigError
+from deployments.demo_page import PATH
 from deployments.processes import ServiceError, end
 from deployments.running import recall
 from deployments.service import RUN_DIR, Service, service, stop
@@ -84,7 +85,8 @@ def _announce(running: Service, took_s: float) -> None:
         markup=False,
         highlight=False,
     )
-    console.print("Ctrl-C stops it; so does `make stop`.")
+    page = running.base_url.removesuffix("/v1") + PATH
+    console.print(f"In a browser: [bold]{page}[/]. Ctrl-C stops it; so does `make stop`.")
 
 
 def _watch() -> None:

@@ -21,6 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FIELDS_KEY = "vllm_xargs"
+FEEDBACK_PREFIX = "/v1/qoe/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,9 @@ class QoEFieldsMiddleware:
 
 def _carries_json(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    # Feedback has fields of its own, and its own refusals.
+    if scope.get("path", "").startswith(FEEDBACK_PREFIX):
         return False
     # vLLM refuses every other media type before it looks at the body.
     return any(

@@ -11,13 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qoe import (
-    Expectation,
-    expectation_or_default,
-    progress_or_fresh,
-    resumed_token_ids,
-)
-from qoe.fields import AGE_FIELD, AGE_RANGE_S, RESUME_FIELD, SLACK_FIELD, SLACK_RANGE_S
+from deployments.reader import Reader
+from qoe import Expectation
 
 DATA, DONE = "data: ", "data: [DONE]\n\n"
 SERVER_ERROR = 500
@@ -58,37 +53,24 @@ class Relay:
         wants_token_ids: bool,
         wants_usage: bool,
     ) -> None:
-        reader, progress = (
-            expectation_or_default(fields, default),
-            progress_or_fresh(fields),
-        )
-        self._tds = reader.tds
-        self._now_s = now_s
-        self._read_until_s = asked_at_s = now_s()
-        self._began_at_s = asked_at_s - progress.age_s
-        self._received: list[int] = []
-        if progress.tokens:
-            self._received = list(resumed_token_ids(fields))
-            self._read_until_s = progress.read_until_s(reader, asked_at_s)
+        self._reader = Reader(fields, default, now_s)
         self._wants_token_ids = wants_token_ids
         self._owes_usage = wants_usage
         self._tokens_before = 0
         self._prompt_tokens = 0
         self._head: dict[str, Any] = {}
-        self.token_ids: list[int] = []
         self.has_begun = False
         self.has_finished = False
         self.is_blind = False
 
+    @property
+    def token_ids(self) -> list[int]:
+        return self._reader.token_ids
+
     def next_attempt(self) -> dict[str, Any]:
         """Begin another attempt; the `vllm_xargs` that it needs beyond the client's."""
-        now_s = self._now_s()
         self._tokens_before = len(self.token_ids)
-        fields: dict[str, Any] = {AGE_FIELD: _within(now_s - self._began_at_s, AGE_RANGE_S)}
-        if received := self._received + self.token_ids:
-            fields[RESUME_FIELD] = received
-            fields[SLACK_FIELD] = _within(self._read_until_s - now_s, SLACK_RANGE_S)
-        return fields
+        return self._reader.resume_fields()
 
     def rewrite(self, event: str) -> str | None:
         """One event of an attempt as the client gets it; None if it gets nothing.
@@ -134,7 +116,7 @@ class Relay:
         delta = choice.get("delta", {})
         has_text = bool(choice.get("text") or delta.get("content"))
         self.is_blind |= has_text and not tokens
-        self._deliver(tokens)
+        self._reader.deliver(tokens)
         is_end = choice.get("finish_reason") is not None
         self.has_finished |= is_end
         is_first = not self.has_begun
@@ -147,12 +129,6 @@ class Relay:
         says = has_text or "text" in choice or bool(set(delta) - {"role", "content"})
         says_tokens = bool(tokens) and (self._wants_token_ids or "content" in delta)
         return is_end or says or says_role or says_tokens
-
-    def _deliver(self, tokens: list[int]) -> None:
-        if tokens:
-            self.token_ids += tokens
-            reads_on_at_s = max(self._read_until_s, self._now_s())
-            self._read_until_s = reads_on_at_s + len(tokens) / self._tds
 
     def _unify(self, chunk: dict[str, Any]) -> None:
         """Give the chunk of a later attempt the face of the first one."""
@@ -207,8 +183,3 @@ def _strip(
     for name in names:
         chunk.pop(name, None)
         choice.pop(name, None)
-
-
-def _within(value: float, limits: tuple[float, float]) -> float:
-    low, high = limits
-    return min(max(value, low), high)

@@ -7,13 +7,17 @@ a longer prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from copy import copy
 from typing import Any
 
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.exceptions import VLLMValidationError
 
+from deployments.feedback import engine_ids
+from deployments.moves.contract import HandOver, Piece
+from deployments.moves.engine_client import moving
+from deployments.moves.streams import Moves
 from qoe import resumed_token_ids
 from qoe.fields import RESUME_FIELD
 
@@ -54,13 +58,29 @@ def resuming(llm_class: Any) -> Any:
 
 
 class ResumableEngine(VLLMEngine):
-    """Serve LLM's engine, with a client that can resume."""
+    """Serve LLM's engine, with a client that can resume and hand over."""
 
     def _start_async_llm_engine(self, *args: Any) -> Any:
         client = super()._start_async_llm_engine(*args)
         # Serve LLM names the class itself; which one depends on its router.
-        client.__class__ = resuming(type(client))
+        client.__class__ = moving(resuming(type(client)))
         return client
+
+    def let_move(self, moves: Moves) -> None:
+        """Have streams moved from now on, where they can be continued exactly."""
+        config = self._engine_client.vllm_config
+        if not config.structured_outputs_config.reasoning_parser:
+            self._engine_client.moves = moves
+
+    def take_over(self, asked: HandOver) -> AsyncGenerator[Piece, None]:
+        """Go on with a stream of another replica."""
+        pieces: AsyncGenerator[Piece, None] = self._engine_client.take_over(asked)
+        return pieces
+
+    def ids_of(self, request_id: str) -> list[str]:
+        """What the engine calls the live answers to a request of this client's name."""
+        processor = self._engine_client.output_processor
+        return engine_ids(request_id, processor.external_req_ids)
 
 
 def _resumed(request: Any) -> Sequence[int]:

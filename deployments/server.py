@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -15,21 +17,33 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
     ErrorResponse,
 )
 from ray.serve.llm import LLMServer
+from starlette.requests import Request
+from starlette.responses import Response
 
 from deployments.autoscaling import autoscaling_stats
 from deployments.continuation import fields_set
+from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.environment import variable
+from deployments.feedback import PATH as FEEDBACK_PATH
+from deployments.feedback import EngineEars, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
+from deployments.moves.contract import HandOver, Piece
+from deployments.moves.peers import Peers
+from deployments.moves.replica import Moving
 from deployments.telemetry import ReplicaTelemetry
+from qoe import Feedback
 from scheduler.settings import (
+    FEEDBACK_ENDPOINT_ENV,
     METRICS_ENDPOINT_ENV,
     REPORT_ENDPOINT_ENV,
     SchedulerSettings,
 )
 
 ENGINE_WATCH_PERIOD_S = 0.25
+# Of `LLMConfig.experimental_configs`: the fields of `MoveSettings`; absent for no moves.
+MOVES_KEY = "andes_moves"
 
 
 class AndesServer(LLMServer):
@@ -42,15 +56,19 @@ class AndesServer(LLMServer):
     _telemetry: ReplicaTelemetry | None = None
     _watch: asyncio.Task[None] | None = None
     _metrics: ReplicaMetrics | None = None
+    _moving: Moving | None = None
+    _ears: EngineEars | None = None
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
         telemetry = self._telemetry = ReplicaTelemetry(util.get_node_ip_address())
         metrics = self._metrics = ReplicaMetrics(serve.metrics)
+        ears = self._ears = EngineEars()
         # The engine process inherits the environment it is started in.
         with (
             variable(REPORT_ENDPOINT_ENV, telemetry.engine_endpoint),
             variable(METRICS_ENDPOINT_ENV, metrics.engine_endpoint),
+            variable(FEEDBACK_ENDPOINT_ENV, ears.engine_endpoint),
         ):
             try:
                 await super().start()
@@ -58,6 +76,16 @@ class AndesServer(LLMServer):
                 self._stop_telling()
                 raise
         self._watch = asyncio.create_task(self._watch_engine())
+        settings = self._llm_config.experimental_configs.get(MOVES_KEY)
+        # Another engine may have been named in the environment.
+        if settings is not None and hasattr(self.engine, "let_move"):
+            self._moving = Moving(
+                self.engine,
+                Peers(telemetry.latest),
+                settings,
+                _default_expectation(),
+                serve.metrics,
+            )
 
     def _get_default_engine_class(self) -> Any:
         accelerator = self._llm_config.accelerator_config
@@ -102,6 +130,13 @@ class AndesServer(LLMServer):
             raise
         self._set_accepting(True)
 
+    async def take_over(self, asked: HandOver) -> AsyncGenerator[Piece, None]:
+        """Go on with a stream of another replica, which relays it to the client."""
+        assert self.engine is not None
+        async with aclosing(self.engine.take_over(asked)) as pieces:
+            async for piece in pieces:
+                yield piece
+
     async def engine_report(self) -> dict[str, Any]:
         """This replica: its id, its process, its engine's last report (None at first)."""
         report = self._telemetry.latest() if self._telemetry else None
@@ -109,12 +144,33 @@ class AndesServer(LLMServer):
             "pid": os.getpid(),
             "replica_id": serve.get_replica_context().replica_id.unique_id,
             "report": None if report is None else msgspec.to_builtins(report),
+            "moves": {} if self._moving is None else self._moving.counts,
         }
+
+    async def hear_reader(self, request_id: str, feedback: Feedback) -> bool:
+        """Tell the engine here what a client says; whether it writes that stream."""
+        # Another engine may have been named in the environment.
+        ids_of = getattr(self.engine, "ids_of", None)
+        if self._ears is None or ids_of is None:
+            return False
+        return self._ears.tell(ids_of(request_id), feedback)
+
+    async def _tell(self, request_id: str, feedback: Feedback) -> bool:
+        """As `hear_reader`, wherever the stream is written."""
+        if await self.hear_reader(request_id, feedback):
+            return True
+        return await ask_replicas([_own_handle()], request_id, feedback)
 
     async def __serve_build_asgi_app__(self) -> Any:
         app = await super().__serve_build_asgi_app__()
+
+        @app.post(FEEDBACK_PATH)  # type: ignore[untyped-decorator]
+        async def qoe(request_id: str, request: Request) -> Response:
+            return await respond(request_id, request, self._tell)
+
         app.add_middleware(FirstByteMiddleware)
         app.add_middleware(QoEFieldsMiddleware, default=_default_expectation())
+        mount_demo_page(app, FleetReports(_own_handle))
         return app
 
     async def chat(self, request: Any, raw_request_info: Any = None) -> Any:
@@ -132,13 +188,15 @@ class AndesServer(LLMServer):
         self._set_accepting(False)
         if self._watch is not None:
             self._watch.cancel()
+        if self._moving is not None:
+            self._moving.close()
         try:
             await super().__del__()
         finally:
             self._stop_telling()
 
     def _stop_telling(self) -> None:
-        for teller in (self._telemetry, self._metrics):
+        for teller in (self._telemetry, self._metrics, self._ears):
             if teller is not None:
                 teller.close()
 
@@ -155,6 +213,16 @@ class LocalModel(CallbackBase):
 
     async def on_before_node_init(self) -> None:
         self.ctx.run_init_node = False
+
+
+# One is enough: each has a router of its own.
+@cache
+def _own_handle() -> Any:
+    deployment = serve.get_replica_context().replica_id.deployment_id
+    # Serve would ask its controller whether we exist.
+    return serve.get_deployment_handle(
+        deployment.name, deployment.app_name, _check_exists=False
+    )
 
 
 def _default_expectation() -> Any:

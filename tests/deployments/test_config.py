@@ -8,6 +8,7 @@ import pytest
 
 from deployments.config import AppArgs, ConfigError
 from qoe import PROFILES, Expectation
+from router.mover import MoveSettings
 from scheduler.settings import SchedulerSettings
 
 MODEL = {"model": {"id": "tiny", "source": ".run/tiny-llama"}}
@@ -67,6 +68,20 @@ def test_defaults_need_nothing_but_a_model() -> None:
             ["args.router_settings", "ttl=1", "ledger_ttl_s"],
             id="router-setting",
         ),
+        pytest.param(
+            {"moves": True, "router": "pow2"},
+            ["moves", "'pow2'", "'qoe'"],
+            id="moves-by-pow2",
+        ),
+        pytest.param(
+            {"moves": "often"}, ["args.moves", "'often'", "true, false"], id="moves"
+        ),
+        pytest.param(
+            {"moves": {"gain": 1}}, ["args.moves.gain=1", "min_gain"], id="moves-setting"
+        ),
+        pytest.param(
+            {"moves": {"quiet_s": -1}}, ["args.moves.quiet_s=-1", "than"], id="moves-range"
+        ),
     ],
 )
 def test_a_bad_key_is_named_with_its_value_and_what_is_allowed(
@@ -113,3 +128,10 @@ def test_the_default_profile_reaches_the_scheduler(
 def test_the_andes_settings_reach_the_scheduler() -> None:
     args = AppArgs.parse(MODEL | {"andes": {"horizon_s": 3.0}})
     assert args.scheduler_settings == SchedulerSettings(horizon_s=3.0)
+
+
+def test_moves_are_off_unless_asked_for() -> None:
+    assert AppArgs.parse(MODEL).moves is None
+    assert AppArgs.parse(MODEL | {"moves": True}).moves == MoveSettings()
+    given = AppArgs.parse(MODEL | {"moves": {"min_gain": 0.3}}).moves
+    assert given == MoveSettings(min_gain=0.3)

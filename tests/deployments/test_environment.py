@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 
 import pytest
+from ray.serve._private import constants
 
 from deployments.config import ConfigError
 from deployments.environment import (
+    DIRECT_STREAMING_ENV,
+    RETRY_ENV,
     STREAMING_ENV,
     require_streaming_environment,
     variable,
@@ -17,6 +21,13 @@ from deployments.environment import (
 
 def test_direct_streaming_starts_with_its_environment() -> None:
     require_streaming_environment("direct", STREAMING_ENV)
+
+
+def test_every_variable_is_one_that_serve_reads() -> None:
+    source = inspect.getsource(constants)
+    # Serve LLM's own is read elsewhere.
+    for name in {*STREAMING_ENV, *RETRY_ENV} - {DIRECT_STREAMING_ENV}:
+        assert f'"{name}"' in source
 
 
 @pytest.mark.parametrize("missing", STREAMING_ENV)

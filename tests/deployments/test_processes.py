@@ -58,7 +58,7 @@ def test_a_process_that_does_not_listen_is_ended_all_the_same(
     ref = ProcessRef.of(child.pid)
     assert ref.find() is not None
     end(processes_with(mark), grace_s=0.2)
-    child.wait(timeout=5)
+    child.wait(timeout=60)
     assert ref.find() is None
     assert processes_with(mark) == []
 

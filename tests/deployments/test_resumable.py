@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 from vllm import SamplingParams
-from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.executor.abstract import Executor
-
-from deployments.resumable import resuming
-from deployments.tiny_model import ensure_tiny_model
 
 pytestmark = [
     pytest.mark.engine,
@@ -27,10 +21,11 @@ PROMPT = [10 + (7 * i) % 180 for i in range(140)]
 
 
 class Part(NamedTuple):
-    """What one engine wrote of an answer."""
+    """What one engine wrote of an answer; `ends` has the tokens up to each text."""
 
     token_ids: list[int]
     texts: list[str]
+    ends: list[int]
     prompt_tokens: int
     finish_reason: str | None
 
@@ -38,31 +33,10 @@ class Part(NamedTuple):
     def text(self) -> str:
         return "".join(self.texts)
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def llm() -> AsyncIterator[AsyncLLM]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": "1",
-        }.items():
-            patch.setenv(name, value)
-        config = AsyncEngineArgs(
-            model=str(ensure_tiny_model()),
-            dtype="float32",
-            enforce_eager=True,
-            block_size=128,
-            max_model_len=2048,
-            distributed_executor_backend="uni",
-            scheduler_cls="scheduler.andes.AndesScheduler",
-        ).create_engine_config()
-        llm = AsyncLLM(config, Executor.get_class(config), log_stats=False)
-        # As Serve LLM's engine does it.
-        llm.__class__ = resuming(type(llm))
-        yield llm
-        assert not llm.output_processor.request_states
-        llm.shutdown()
+    def head(self, cut: int) -> tuple[list[int], str]:
+        """What had come once `cut` tokens had; a slow reader gets several at once."""
+        count = next(i for i, end in enumerate(self.ends, 1) if end >= cut)
+        return self.token_ids[: self.ends[count - 1]], "".join(self.texts[:count])
 
 
 class Asker:
@@ -81,13 +55,14 @@ class Asker:
             **{"temperature": 0.0, "max_tokens": 60, "ignore_eos": True, **params},
         )
         prompt = {"prompt_token_ids": PROMPT}
-        ids, texts, prompt_tokens, reason = [], [], 0, None
+        ids, texts, ends, prompt_tokens, reason = [], [], [], 0, None
         async for output in self._llm.generate(prompt, sampling, f"r{self._count}"):
             (answer,) = output.outputs
             ids += answer.token_ids
             texts.append(answer.text)
+            ends.append(len(ids))
             prompt_tokens, reason = len(output.prompt_token_ids), answer.finish_reason
-        return Part(ids, texts, prompt_tokens, reason)
+        return Part(ids, texts, ends, prompt_tokens, reason)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -98,9 +73,10 @@ async def ask(llm: AsyncLLM) -> Asker:
 @pytest.mark.parametrize("cut", [1, 17, 59])
 async def test_a_continuation_goes_on_token_for_token(ask: Asker, cut: int) -> None:
     whole = await ask()
-    rest = await ask(whole.token_ids[:cut])
-    assert whole.token_ids[:cut] + rest.token_ids == whole.token_ids
-    assert "".join(whole.texts[:cut]) + rest.text == whole.text
+    tokens, text = whole.head(cut)
+    rest = await ask(tokens)
+    assert tokens + rest.token_ids == whole.token_ids
+    assert text + rest.text == whole.text
     assert rest.finish_reason == whole.finish_reason == "length"
     assert rest.prompt_tokens == whole.prompt_tokens == len(PROMPT)
 
@@ -114,8 +90,9 @@ async def test_a_stop_string_across_the_cut_ends_the_answer_where_it_did(
     stop = {"stop": [text[26:32], "nowhere"], "include_stop_str_in_output": included}
     whole = await ask(**stop)
     assert whole.finish_reason == "stop"
-    rest = await ask(whole.token_ids[:cut], **stop)
-    assert "".join(whole.texts[:cut]) + rest.text == whole.text
+    tokens, said = whole.head(cut)
+    rest = await ask(tokens, **stop)
+    assert said + rest.text == whole.text
     assert rest.finish_reason == "stop"
 
 

@@ -30,6 +30,11 @@ NO_SLOW_START = {"slow_start_s": 0.0}
 OVERRIDES: dict[str, dict[str, Any]] = {
     "direct": {"engine_kwargs": SCARCE_KV, "router_settings": NO_SLOW_START},
     "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
+    "readers": {
+        "streaming": "handle",
+        "engine_kwargs": SCARCE_KV,
+        "router_settings": NO_SLOW_START,
+    },
     # A broadcast of ours counts as a request.
     "pair": {
         "streaming": "handle",
@@ -37,16 +42,43 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "max_ongoing_requests": 6,
         "router_settings": NO_SLOW_START,
     },
+    # Whoever waits is moved, whatever its reader wins by it.
+    "moves": {
+        "engine_kwargs": SCARCE_KV,
+        "moves": {"max_slack_s": 1000.0, "min_gain": -1000.0, "quiet_s": 0.2},
+    },
+    "scaling": {
+        "replicas": 1,
+        "autoscaling": {
+            "min_replicas": 1,
+            "max_replicas": 2,
+            "down_after_s": 10,
+            "down_every_s": 5,
+        },
+        # Room for two long streams, and for a dozen of a burst.
+        "engine_kwargs": {"kv_cache_memory_bytes": 6 << 20, "max_model_len": 2048},
+        "router_settings": NO_SLOW_START,
+    },
 }
 SETTLE_S = 30.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tests/service/" in item.nodeid:
-            item.add_marker(pytest.mark.service)
-            # The first test of a service waits for its start.
-            item.add_marker(pytest.mark.timeout(480))
+    places = [at for at, item in enumerate(items) if "tests/service/" in item.nodeid]
+    ours = [items[at] for at in places]
+    for item in ours:
+        item.add_marker(pytest.mark.service)
+        # The first test of a service waits for its start.
+        item.add_marker(pytest.mark.timeout(480))
+    for at, item in zip(places, sorted(ours, key=_turn), strict=True):
+        items[at] = item
+
+
+def _turn(item: pytest.Item) -> tuple[str, bool]:
+    """All tests of a service together, since each start takes a minute; kills come last."""
+    names = getattr(item, "fixturenames", ())
+    service_name = next((name for name in OVERRIDES if name in names), "")
+    return service_name, "/faults/" in item.nodeid
 
 
 class Slot:
@@ -209,12 +241,30 @@ def direct(slot: Slot) -> Iterator[Client]:
 
 
 @pytest.fixture
+def moves(slot: Slot) -> Iterator[Client]:
+    """Two replicas, streaming through HAProxy, that move all streams that wait."""
+    yield from _client(slot, "moves")
+
+
+@pytest.fixture
 def pair(slot: Slot) -> Iterator[Client]:
     """Two replicas behind Serve's own ingress."""
     yield from _client(slot, "pair")
 
 
 @pytest.fixture
+def readers(slot: Slot) -> Iterator[Client]:
+    """Two replicas behind Serve's own ingress, for more streams than they have room for."""
+    yield from _client(slot, "readers")
+
+
+@pytest.fixture
 def handle(slot: Slot) -> Iterator[Client]:
     """One replica behind Serve's own ingress."""
     yield from _client(slot, "handle")
+
+
+@pytest.fixture
+def scaling(slot: Slot) -> Iterator[Client]:
+    """One replica, or two while readers need them."""
+    yield from _client(slot, "scaling")

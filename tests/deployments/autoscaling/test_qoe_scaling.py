@@ -35,7 +35,7 @@ def test_serve_scales_up_in_its_first_decision_after_the_report_of_a_burst(
     assert [controller.decide() for _ in range(5)] == [up] * 5
 
 
-def test_serve_scales_down_one_by_one_after_the_policys_own_cool_down(
+def test_serve_scales_down_after_the_policys_own_cool_down(
     new_controller: Callable[..., Any], idle: EngineReport
 ) -> None:
     limits = ScalingSettings(max_replicas=6, down_after_s=0.2, down_every_s=0.2)

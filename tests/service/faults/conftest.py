@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,15 +64,31 @@ class Faults:
         Faults.eventually(lambda: len(Faults.replicas(client)) == 2, RESTART_S)
 
     @staticmethod
-    def writer(client: Client, but: str = "") -> Replica:
+    def writer(client: Client, but: str = "", timeout_s: float = 30.0) -> Replica:
         """A replica that writes; another one than `but`."""
 
         def look() -> Replica | None:
             busy = [r for r in Faults.replicas(client).values() if r["report"]["running"]]
             return next((r for r in busy if r["replica_id"] != but), None)
 
-        replica: Replica = Faults.eventually(look)
+        replica: Replica = Faults.eventually(look, timeout_s)
         return replica
+
+    @staticmethod
+    def elsewhere(
+        client: Client, begin: Callable[[], Future[Answer]], but: str
+    ) -> Future[Answer]:
+        """A stream that another replica than `but` writes.
+
+        An engine that has just started seems slow, and then the next stream may well be
+        better off beside the first one.
+        """
+        for _ in range(4):
+            begun = begin()
+            with suppress(AssertionError):
+                Faults.writer(client, but, 2.0)
+                return begun
+        raise AssertionError(f"replica {but} got five streams, and the other one none")
 
     @staticmethod
     def whole_again(client: Client, gone: Replica) -> dict[str, Replica]:

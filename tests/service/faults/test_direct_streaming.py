@@ -50,8 +50,9 @@ def test_in_direct_streaming_a_client_goes_on_by_itself(
     asked_at_s = time.monotonic()
     hit = at_once(read_until_cut, direct, path, request)
     victim = faults.writer(direct)
-    untouched = at_once(direct.ask, path, **request)
-    faults.writer(direct, but=victim["replica_id"])
+    untouched = faults.elsewhere(
+        direct, lambda: at_once(direct.ask, path, **request), victim["replica_id"]
+    )
     killed_at_s = time.monotonic()
     getattr(faults, kill)(victim)
     chunks, ended_at_s = hit.result()

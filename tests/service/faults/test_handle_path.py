@@ -31,8 +31,9 @@ def test_a_stream_goes_on_through_another_replica(
     assert undisturbed.usage["completion_tokens"] == faults.LONG
     hit: Future[Answer] = at_once(ask)
     victim = faults.writer(pair)
-    untouched: Future[Answer] = at_once(ask)
-    faults.writer(pair, but=victim["replica_id"])
+    untouched: Future[Answer] = faults.elsewhere(
+        pair, lambda: at_once(ask), victim["replica_id"]
+    )
     getattr(faults, kill)(victim)
     for answer in (hit.result(), untouched.result()):
         assert answer.text == undisturbed.text
