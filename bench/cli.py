@@ -56,6 +56,8 @@ for _command in (
     replays.replay,
     replays.plan,
     live.demo,
+    live.paths,
+    live.top,
     evidence.grid,
     evidence.routers,
     evidence.fidelity,

@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 import numpy as np
 
-from bench.endpoint import Endpoint, connection_problem
+from bench.endpoint import Endpoint, authorization, connection_problem
 from bench.load import Load, PlannedStream
 from bench.results import CANCELLED, Stream
 from bench.sse import StreamDecoder, StreamError, error_message
@@ -194,6 +194,7 @@ def _session(endpoint: Endpoint) -> aiohttp.ClientSession:
             "Accept": "text/event-stream",
             # A proxy that compresses would hold tokens back.
             "Accept-Encoding": "identity",
+            **authorization(),
         },
     )
 

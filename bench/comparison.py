@@ -112,8 +112,6 @@ def render(result: Comparison) -> Table:
 
 def markdown(result: Comparison) -> str:
     """The table for a page, with the command and the commit that made it."""
-    commit = (result.environment.commit or "unknown")[:12]
-    dirty = " with local changes" if result.environment.dirty else ""
     lines = [
         f"{result.load}; {len(result.runs) // 2} interleaved pairs, median [range].",
         "",
@@ -121,8 +119,7 @@ def markdown(result: Comparison) -> str:
         "|---|--:|--:|--:|",
         *(f"| {' | '.join(row)} |" for row in cells(result)),
         "",
-        f"Made by `{result.command}` at commit {commit}{dirty}, "
-        f"{result.environment.cpu_count} CPU cores.",
+        result.environment.made_by(result.command),
         "",
     ]
     return "\n".join(lines)

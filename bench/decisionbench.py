@@ -2,7 +2,8 @@
 
 Two routers of one fleet, one that weighs QoE and one that takes turns, place the same
 streams one after the other, so that a noisy machine is as noisy for both. Between two
-placements as many reports come as in a fleet whose replicas each get a stream a second.
+placements as many reports come as in a fleet whose replicas each get a stream a second,
+and are taken in as `QoERequestRouter` does it, before the next stream comes.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class FleetResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         replicas: All of them report.
-        decision_ms: A placement by QoE, from the request to its reservation.
+        decision_ms: A placement by QoE, from the request to its reservation: all of
+            `Chooser.choose`, without what Serve's own objects add.
         turn_ms: A placement by turns, through the same code.
-        report_ms: What a router does with one report by the next placement, decoding
-            aside.
+        report_ms: What a router does with one report before the next placement, its part
+            of `Chooser.settle` included and decoding aside.
         ratio: Median `decision_ms` over median `turn_ms`.
     """
 
@@ -67,6 +69,10 @@ class _Router:
             accepted_keys=tuple(self._keys[number]),
         )
         return _seconds(lambda: self._chooser.hear(self._replicas[number], report))
+
+    def settle(self) -> float:
+        """Seconds that it takes to be ready for a placement after what was heard."""
+        return _seconds(self._chooser.settle)
 
     def place(self, request_id: str) -> float:
         """Seconds that it takes to place a stream."""
@@ -102,12 +108,14 @@ def measure_fleet(num_replicas: int, placements: int) -> FleetResult:
     times_s = np.zeros((3, WARM_UP_PLACEMENTS + placements))
     for placement in range(times_s.shape[1]):
         speakers = rng.integers(num_replicas, size=REPORTS_PER_PLACEMENT)
-        heard_s = float(np.mean([hear(int(number)) for number in speakers]))
+        heard_s = float(np.sum([hear(int(number)) for number in speakers]))
+        heard_s += by_qoe.settle()
+        by_turns.settle()
         request_id = f"request {placement}"
         times_s[:, placement] = (
             by_qoe.place(request_id),
             by_turns.place(request_id),
-            heard_s,
+            heard_s / REPORTS_PER_PLACEMENT,
         )
     decision_s, turn_s, heard = times_s[:, WARM_UP_PLACEMENTS:]
     return FleetResult(

@@ -6,7 +6,6 @@ starts a fresh service, and medians are shown beside the whole range: machines a
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +16,14 @@ from rich.console import Console
 
 from bench import comparison
 from bench.arguments import BenchArguments
-from bench.client import run_load
 from bench.comparison import POLICIES, Comparison, Run
-from bench.endpoint import Endpoint, find_model
 from bench.errors import INTERRUPTED, UserError
-from bench.live import make_load, select_requests, was_interrupted
+from bench.live import select_requests
 from bench.load import Load
-from bench.progress import progress_bar
 from bench.report import caveats, render_table
 from bench.results import Stream, environment, summarise
+from bench.serving import serve_and_load
 from bench.traces import Request
-from deployments.config import ConfigError
-from deployments.processes import ServiceError
-from deployments.service import service
 from deployments.service_config import DEFAULT_CONFIG
 
 
@@ -123,35 +117,7 @@ def _serve_and_load(
             "kv_cache_memory_bytes": None,
         },
     }
-    try:
-        with (
-            notes.status("starting") as status,
-            service(arguments.config, overrides, progress=status.update) as running,
-        ):
-            status.stop()
-            return _load(arguments.load, running.base_url, requests, notes)
-    except (ConfigError, ServiceError) as error:
-        raise UserError(str(error), exit_code=1) from error
-
-
-def _load(
-    arguments: BenchArguments, base_url: str, requests: list[Request], notes: Console
-) -> tuple[Load, list[Stream]]:
-    model = find_model(base_url, None)
-    load = make_load(
-        msgspec.structs.replace(arguments, max_context_tokens=model.max_context_tokens),
-        requests,
-    )
-    endpoint = Endpoint(
-        base_url, model.name, seed=arguments.seed, cache_salt=secrets.token_hex(16)
-    )
-    notes.print(f"{len(load.streams):,} requests to {endpoint.base_url}")
-    with progress_bar(notes) as on_progress:
-        streams = run_load(load, endpoint, on_progress=on_progress)
-    if was_interrupted(load, streams):
-        # The client took it as the end of the run, to keep what `andes bench` reports.
-        raise KeyboardInterrupt
-    return load, streams
+    return serve_and_load(arguments.config, overrides, arguments.load, requests, notes)
 
 
 def _without_paths(arguments: DemoArguments) -> dict[str, object]:

@@ -11,6 +11,8 @@ import msgspec
 
 from bench.errors import UserError
 
+# Where OpenAI's own clients take it from.
+API_KEY_ENV = "OPENAI_API_KEY"
 _MODELS_TIMEOUT_S = 30.0
 
 
@@ -67,6 +69,12 @@ class _Cards(msgspec.Struct):
     data: list[_Card]
 
 
+def authorization() -> dict[str, str]:
+    """The header that a guarded endpoint asks for; none where no key is set."""
+    key = os.environ.get(API_KEY_ENV)
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def find_model(base_url: str, name: str | None) -> ServedModel:
     """Ask the endpoint for the model to use: the one named, or else its first.
 
@@ -92,7 +100,7 @@ async def _models(base_url: str) -> list[_Card]:
     timeout = aiohttp.ClientTimeout(total=_MODELS_TIMEOUT_S)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=authorization()) as session,
             session.get(url) as got,
         ):
             body = await got.read()

@@ -83,6 +83,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     cpu_count: int | None
 
+    def made_by(self, command: str) -> str:
+        """One sentence: where the numbers of a page come from."""
+        commit = (self.commit or "unknown")[:12]
+        dirty = " with local changes" if self.dirty else ""
+        return f"Made by `{command}` at commit {commit}{dirty}, {self.cpu_count} CPU cores."
+
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """A run as `andes bench --json` writes it."""

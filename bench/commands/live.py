@@ -1,13 +1,16 @@
-"""Commands that load a service."""
+"""Commands that load a service, or look at one."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import typer
 
 from bench.arguments import BenchArguments, refuse_synthetic_options
-from bench.options import live, load, measure
+from bench.commandline import published
+from bench.options import live, load, measure, routing
+from bench.options import top as looks
 
 # Only the defaults are read from it; arguments without a load are refused.
 _DEFAULTS = BenchArguments(synthetic=True)
@@ -99,3 +102,62 @@ def demo(  # noqa: PLR0913 - typer reads the options off the signature
         seed=seed,
     )
     raise typer.Exit(demo_command(load, pairs, kv_blocks, config, out))
+
+
+def paths(
+    *,
+    rounds: measure.Rounds = 3,
+    rate: load.Rate = 2.0,
+    duration_s: routing.DurationS = 40.0,
+    input_tokens: load.InputTokens = 64,
+    output_tokens: load.OutputTokens = 128,
+    seed: load.Seed = 0,
+    config: measure.Config = None,
+    out: measure.Out = Path("docs/results"),
+) -> None:
+    """Measure the ways to a client: direct streaming and handles, by QoE and by turns.
+
+    The same light load through each of the four, in turns: time to the first token,
+    tokens/s, and the CPU time that 1,000 tokens cost around the engines.
+    """
+    from bench.paths.command import PathsArguments, run_paths  # noqa: PLC0415
+    from deployments.service_config import DEFAULT_CONFIG  # noqa: PLC0415
+
+    load = BenchArguments(
+        synthetic=True,
+        rate=rate,
+        intensity=1.0,
+        duration_s=duration_s,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        seed=seed,
+    )
+    arguments = PathsArguments(
+        load=load,
+        rounds=rounds,
+        config=config or DEFAULT_CONFIG,
+        out=out,
+        command=published(sys.argv[1:]),
+    )
+    raise typer.Exit(run_paths(arguments))
+
+
+def top(
+    *,
+    url: looks.Pages = None,
+    every_s: looks.EveryS = 2.0,
+    once: looks.Once = False,
+) -> None:
+    """Watch the fleet: memory, streams and QoE of every replica, and the router.
+
+    Replicas are heard of every 10 s. Tokens/s are those of the last 20 s, once it has run
+    that long. QoE is the mean of the streams that ended in that time, or ever; below target
+    counts those in the engines now. Ctrl-C ends it.
+    """
+    from bench.top.command import run_top  # noqa: PLC0415
+
+    if not url:
+        from bench.top.targets import find_pages  # noqa: PLC0415
+
+        url = find_pages()
+    run_top(url, every_s, once=once)

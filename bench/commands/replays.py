@@ -40,6 +40,7 @@ def replay(  # noqa: PLR0913 - typer reads the options off the signature
     scheduler: replayed.Scheduler = None,
     settings: replayed.Settings = None,
     replicas: fleeted.Replicas = None,
+    workers: fleeted.Workers = None,
     router: fleeted.Router = None,
     router_count: fleeted.RouterCount = ONE_REPLICA.router_count,
     report_period_s: fleeted.ReportPeriodS = ONE_REPLICA.report_period_s,

@@ -70,9 +70,6 @@ def misses(result: Fidelity) -> list[str]:
 
 def markdown(result: Fidelity) -> str:
     """The page: table, machine, constants, and the command that made it."""
-    made_by = result.environment
-    commit = (made_by.commit or "unknown")[:12]
-    dirty = " with local changes" if made_by.dirty else ""
     lines = [
         "# The real engine and its replay",
         "",
@@ -90,8 +87,7 @@ def markdown(result: Fidelity) -> str:
         "The engine is vLLM's own on a CPU with the tiny random model, one thread, async "
         "scheduling off (vLLM turns it off there).",
         "",
-        f"Made by `{result.command}` at commit {commit}{dirty}, {made_by.cpu_count} CPU "
-        "cores.",
+        result.environment.made_by(result.command),
         "",
     ]
     return "\n".join(lines)

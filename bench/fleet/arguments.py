@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from bench.errors import UserError
 from bench.fleet.faults import Fault
 from bench.fleet.scaling import Scaling
 from router.settings import PolicyName
+
+# Fewer are not worth a process.
+REPLICAS_PER_WORKER = 16
 
 DEFAULT_ROUTERS: tuple[PolicyName, ...] = ("qoe",)
 
@@ -25,6 +29,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         report_delay_s: From the engine to every router.
         report_loss: Share of the reports that one router never gets.
         replica_speeds: Of each replica, over the profile's; empty is 1 for all.
+        engine_size: Memory, limits and work of a step of each replica, over the profile's.
         at: The faults.
         resume_elsewhere: Streams that a killed replica had begun are continued by another.
         moves: Replicas give streams that they cannot serve in time to others.
@@ -36,6 +41,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         startup_s: From the order of a replica to its first stream.
         autoscale_period_s: How often the autoscaler is asked; None is once per push of the
             replicas' numbers.
+        workers: Processes that share the replicas; they change nothing of what comes out.
 
     Raises:
         UserError: There is not one speed for each replica, a fault is on none of them, or
@@ -48,6 +54,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     report_delay_s: float = 0.005
     report_loss: float = 0.0
     replica_speeds: tuple[float, ...] = ()
+    engine_size: int = 1
     at: tuple[Fault, ...] = ()
     resume_elsewhere: bool = False
     moves: bool = False
@@ -58,6 +65,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     # Weights on a local disk and a warm compile cache; a cold node takes minutes.
     startup_s: float = 30.0
     autoscale_period_s: float | None = None
+    workers: int = 1
 
     def __post_init__(self) -> None:
         given = len(self.replica_speeds)
@@ -110,14 +118,22 @@ def take_fleet(given: dict[str, Any]) -> tuple[Fleet | None, tuple[PolicyName, .
     """
     routers = tuple(given.pop("router", None) or ())
     replicas = given.pop("replicas", None)
+    asked_workers = given.get("workers")
     options = {name: _value(name, given) for name in _OPTIONAL}
     if replicas is not None:
         _require_autoscale(options)
+        if not asked_workers:
+            options["workers"] = default_workers(replicas)
         return Fleet(replicas=replicas, **options), routers or DEFAULT_ROUTERS
     without_effect = ["router"] if routers else _changed(options)
     if without_effect:
         raise UserError(f"{_flag(without_effect[0])} has no effect without --replicas.")
     return None, ()
+
+
+def default_workers(replicas: int) -> int:
+    """One process for a few replicas: each takes seconds to load vLLM."""
+    return max(1, min(os.cpu_count() or 1, replicas // REPLICAS_PER_WORKER))
 
 
 def _require_autoscale(options: Mapping[str, Any]) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 
-import numpy as np
-
 from bench.fleet.arguments import Fleet
 from bench.fleet.book import Book
 from bench.fleet.faults import Fault, FaultKind
 from bench.fleet.load import LoadColumns, continued
-from bench.fleet.members import Lease, Members
+from bench.fleet.members import Lease, Member, Members
 from bench.fleet.movers import PERIOD_S, Move, Movers
-from bench.fleet.replica import Replica
-from bench.fleet.results import ScaleEvent
+from bench.fleet.replica import Outcome
+from bench.fleet.results import ScaleEvent, variation
 from bench.fleet.routers import Routers
 from bench.fleet.scaling import Scaler
-from bench.fleet.timeline import Clock, Order, Timeline
+from bench.fleet.share import Engines
+from bench.fleet.timeline import Clock, Moment, Order, Timeline
 from bench.load import PlannedStream
 from qoe.metrics import Floats
 from router.replica_load import FleetLoad, ReplicaLoad, load_of
@@ -28,7 +27,7 @@ STATS_PERIOD_S = 1.0
 
 
 class FleetRun:
-    """Plays a load through replicas and routers, event by event.
+    """Plays a load through replicas and routers, from one decision to the next.
 
     Invariants:
         Time never goes back.
@@ -36,12 +35,12 @@ class FleetRun:
         A stream waits for no router, and every router knows at once who is dead or is to
             leave.
         Scaling cuts no stream off.
-        The pending events are those of the replicas and of reports under way, and one
-            arrival: their number does not grow with the load.
+        The pending events are those of steps and of reports under way, and one arrival:
+            their number does not grow with the load.
 
     Args:
         options: Delay of reports, faults, and what happens to streams cut off.
-        members: Where replicas come from.
+        engines: What the replicas serve with.
         routers: Reading `clock`.
         load: Where rows get their streams from.
         rows: Which of them arrive, in order.
@@ -50,6 +49,7 @@ class FleetRun:
         scaler: Asked for the number of replicas; None leaves it.
 
     Attributes:
+        members: The replicas as the fleet sees them.
         events: When the scaler wanted another number than before.
         demand_cvs: Imbalance of the replicas' demand, once every `STATS_PERIOD_S`.
     """
@@ -57,7 +57,7 @@ class FleetRun:
     def __init__(
         self,
         options: Fleet,
-        members: Members,
+        engines: Engines,
         routers: Routers,
         load: LoadColumns,
         rows: Sequence[int],
@@ -65,10 +65,11 @@ class FleetRun:
         clock: Clock,
         scaler: Scaler | None,
     ) -> None:
+        self.members = Members()
         self.demand_cvs: list[float] = []
         self.events: list[ScaleEvent] = []
         self._options = options
-        self._members = members
+        self._engines = engines
         self._scaler = scaler
         self._wanted = options.replicas
         self._routers = routers
@@ -76,15 +77,16 @@ class FleetRun:
         self._rows: Iterator[int] = iter(rows)
         self._book = book
         self._clock = clock
-        self._timeline = Timeline(clock)
-        self._at = self._timeline.at
+        # What the fleet decides, and what it hears of the engines in between.
+        self._decisions = Timeline(clock)
+        self._news = Timeline(clock)
+        self._at = self._decisions.at
         self._movers = Movers(clock)
 
     def run(self) -> None:
         """Play until every stream has ended."""
         for _ in range(self._wanted):
-            replica = self._members.join(self._members.order(0.0), 0.0)
-            self._send_reports(replica, delay_s=0.0)
+            self._join(self.members.order(0.0), delay_s=0.0)
         self._tell_stats()
         if self._scaler is not None:
             self._await_scaler(self._scaler)
@@ -94,7 +96,16 @@ class FleetRun:
             self._at(fault.at_s, Order.FAULT, partial(self._fault, fault))
         self._await_arrival()
         while self._book.num_open:
-            self._timeline.play_next()
+            self._catch_up(self._decisions.next_moment)
+            if self._book.num_open:
+                self._decisions.play_next()
+
+    def _catch_up(self, until: Moment) -> None:
+        """Hear what happens before `until`."""
+        for outcome in self._engines.outcomes(until):
+            self._await_outcome(outcome)
+        while self._book.num_open and self._news.next_moment < until:
+            self._news.play_next()
 
     # ---- streams -------------------------------------------------------------------------
 
@@ -110,7 +121,7 @@ class FleetRun:
 
     def _place(self, row: int, came_s: Floats | None = None) -> None:
         """Have a stream, or what is left of it, routed now."""
-        serving = self._members.serving
+        serving = self.members.serving
         if not serving:
             self._book.lost(row)
             return
@@ -119,23 +130,24 @@ class FleetRun:
             stream = continued(stream, came_s)
         self._give(self._routers.choose(serving, str(row), stream), row, stream)
 
-    def _give(self, replica: Replica, row: int, stream: PlannedStream) -> None:
-        replica.give(str(row), stream)
-        if not replica.is_busy:
-            self._await_step(replica)
+    def _give(self, member: Member, row: int, stream: PlannedStream) -> None:
+        member.streams += 1
+        self._engines.give(member.number, self._clock.now_s, str(row), stream)
 
     def _move(self) -> None:
         """Have every replica look for streams that others should go on with."""
-        serving = self._members.serving
-        for replica in serving:
-            for move in self._movers.moves(replica, serving):
-                self._moved(replica, move)
-        at_s = self._clock.now_s + PERIOD_S
-        self._at(at_s, Order.MOVE, self._move)
+        now_s, serving = self._clock.now_s, self.members.serving
+        for member in serving:
+            waiting = self._engines.waiting(member.number, now_s)
+            for move in self._movers.moves(member, waiting, serving):
+                self._moved(member, move)
+        self._at(now_s + PERIOD_S, Order.MOVE, self._move)
 
-    def _moved(self, replica: Replica, move: Move) -> None:
+    def _moved(self, member: Member, move: Move) -> None:
         row = int(move.request_id)
-        came_s = self._book.times_s(row, replica.take(move.request_id))
+        member.streams -= 1
+        delivered_at_s = self._engines.take(member.number, move.request_id)
+        came_s = self._book.times_s(row, delivered_at_s)
         stream = self._load[row]
         if came_s.size:
             self._book.keep(row, came_s)
@@ -143,52 +155,56 @@ class FleetRun:
         self._book.moved += 1
         self._give(move.to, row, stream)
 
-    # ---- steps ---------------------------------------------------------------------------
+    # ---- what engines tell ---------------------------------------------------------------
 
-    def _await_step(self, replica: Replica) -> None:
-        replica.is_busy = True
-        self._at(self._clock.now_s, Order.STEP_STARTS, partial(self._start_step, replica))
-
-    def _start_step(self, replica: Replica) -> None:
-        if replica.is_alive:
-            end_s = replica.start_step(self._clock.now_s)
-            self._at(end_s, Order.STEP_ENDS, partial(self._finish_step, replica))
-
-    def _finish_step(self, replica: Replica) -> None:
-        if not replica.is_alive:
+    def _await_outcome(self, outcome: Outcome) -> None:
+        member = self.members.all[outcome.replica]
+        if not member.is_alive:
             return
-        for request_id, delivered_at_s in replica.finish_step():
-            self._book.ended(int(request_id), replica.number, delivered_at_s)
+        self._await_reports(member, outcome.reports, outcome.at_s)
+        if outcome.ended or outcome.is_idle:
+            end = partial(self._step_ended, member, outcome)
+            self._news.at(outcome.at_s, Order.STEP_ENDS, end, member.number)
+
+    def _step_ended(self, member: Member, outcome: Outcome) -> None:
+        if not member.is_alive:
+            return
+        member.streams -= len(outcome.ended)
+        for request_id, delivered_at_s in outcome.ended:
+            self._book.ended(int(request_id), member.number, delivered_at_s)
             self._routers.ended(request_id)
-        self._send_reports(replica)
-        replica.is_busy = False
-        if replica.has_work:
-            self._await_step(replica)
-        elif replica.is_leaving:
-            self._members.gone(replica, self._clock.now_s)
+        if outcome.is_idle and member.is_leaving:
+            self.members.gone(member, self._clock.now_s)
 
-    # ---- reports -------------------------------------------------------------------------
+    def _await_reports(
+        self,
+        member: Member,
+        reports: Sequence[EngineReport],
+        published_at_s: float,
+        delay_s: float | None = None,
+    ) -> None:
+        """Faults decide who is heard, so nothing of that changes between two decisions."""
+        if reports:
+            member.last_report = reports[-1]
+        if member.is_heard:
+            after_s = self._options.report_delay_s if delay_s is None else delay_s
+            for report in reports:
+                hear = partial(self._hear, member, report)
+                self._news.at(published_at_s + after_s, Order.REPORT, hear, member.number)
 
-    def _send_reports(self, replica: Replica, delay_s: float | None = None) -> None:
-        after_s = self._options.report_delay_s if delay_s is None else delay_s
-        for report in replica.take_reports():
-            if replica.is_heard:
-                hear = partial(self._hear, replica, report)
-                self._at(self._clock.now_s + after_s, Order.REPORT, hear)
-
-    def _hear(self, replica: Replica, report: EngineReport) -> None:
-        if replica.is_alive:
-            self._routers.hear(replica.number, report)
+    def _hear(self, member: Member, report: EngineReport) -> None:
+        if member.is_alive:
+            self._routers.hear(member.number, report)
             if self._options.moves:
-                self._movers.hear(replica.number, report)
+                self._movers.hear(member.number, report)
 
     def _tell_stats(self) -> None:
         """Serve collects routing stats; and the imbalance of this moment is noted."""
-        serving = self._members.serving
-        for replica in serving:
-            if replica.is_heard:
-                self._routers.hear_slowly(replica.number, replica.last_report)
-        self.demand_cvs.append(variation([replica.demand_tokens for replica in serving]))
+        serving, demand_tokens = self.members.serving, self._engines.demand_tokens()
+        for member in serving:
+            if member.is_heard:
+                self._routers.hear_slowly(member.number, member.last_report)
+        self.demand_cvs.append(variation([demand_tokens[m.number] for m in serving]))
         self._at(self._clock.now_s + STATS_PERIOD_S, Order.STATS, self._tell_stats)
 
     # ---- scaling -------------------------------------------------------------------------
@@ -200,9 +216,9 @@ class FleetRun:
     def _scale(self, scaler: Scaler) -> None:
         now_s, before = self._clock.now_s, self._wanted
         loads: dict[Hashable, ReplicaLoad] = {
-            replica.number: load_of(replica.last_report)
-            for replica in self._members.serving
-            if replica.is_heard and replica.last_report is not None
+            member.number: load_of(member.last_report)
+            for member in self.members.serving
+            if member.is_heard and member.last_report is not None
         }
         self._wanted = scaler.target(FleetLoad.of(loads), before, now_s)
         if self._wanted != before:
@@ -213,7 +229,7 @@ class FleetRun:
 
     def _resize(self) -> None:
         """Order what is missing, or let the newest go, those that still start first."""
-        members, now_s = self._members, self._clock.now_s
+        members, now_s = self.members, self._clock.now_s
         starting, serving = members.starting, members.serving
         surplus = len(starting) + len(serving) - self._wanted
         for _ in range(-surplus):
@@ -226,45 +242,48 @@ class FleetRun:
             else:
                 self._leave(serving.pop())
 
-    def _join(self, lease: Lease) -> None:
+    def _join(self, lease: Lease, delay_s: float | None = None) -> None:
         if lease.until_s is None:
-            self._send_reports(self._members.join(lease, self._clock.now_s))
-            self._routers.retain(self._members.serving)
+            now_s = self._clock.now_s
+            member = self.members.join(lease, now_s)
+            reports = self._engines.start(member.number, now_s)
+            self._await_reports(member, reports, now_s, delay_s)
+            self._routers.retain(self.members.serving)
 
-    def _leave(self, replica: Replica) -> None:
-        self._members.leave(replica, self._clock.now_s)
-        self._routers.retain(self._members.serving)
-        if not replica.streams:
-            self._members.gone(replica, self._clock.now_s)
+    def _leave(self, member: Member) -> None:
+        self.members.leave(member, self._clock.now_s)
+        self._routers.retain(self.members.serving)
+        if not member.streams:
+            self.members.gone(member, self._clock.now_s)
 
     # ---- faults --------------------------------------------------------------------------
 
     def _fault(self, fault: Fault) -> None:
-        replica = self._members.replicas[fault.replica]
+        member = self.members.all[fault.replica]
         happen: dict[FaultKind, Callable[[], None]] = {
-            "kill": partial(self._kill, replica),
-            "slow": partial(replica.set_speed, fault.speed),
-            "drain": partial(self._drain, replica),
-            "partition-reports": partial(setattr, replica, "is_heard", False),
-            "heal-reports": partial(setattr, replica, "is_heard", True),
+            "kill": partial(self._kill, member),
+            "slow": partial(self._engines.set_speed, member.number, fault.speed),
+            "drain": partial(self._drain, member),
+            "partition-reports": partial(setattr, member, "is_heard", False),
+            "heal-reports": partial(setattr, member, "is_heard", True),
         }
-        if replica.is_alive:
+        if member.is_alive:
             happen[fault.kind]()
 
-    def _drain(self, replica: Replica) -> None:
-        replica.accepting = False
-        replica.announce()
-        self._send_reports(replica)
+    def _drain(self, member: Member) -> None:
+        reports = self._engines.drain(member.number)
+        self._await_reports(member, reports, self._clock.now_s)
 
-    def _kill(self, replica: Replica) -> None:
-        cut_off = replica.kill(self._clock.now_s)
-        self._members.gone(replica, self._clock.now_s)
-        self._routers.retain(self._members.serving)
+    def _kill(self, member: Member) -> None:
+        cut_off = self._engines.kill(member.number, self._clock.now_s)
+        member.streams -= len(cut_off)
+        self.members.gone(member, self._clock.now_s)
+        self._routers.retain(self.members.serving)
         for request_id, delivered_at_s in cut_off:
             self._routers.ended(request_id)
-            self._go_on(int(request_id), replica, delivered_at_s)
+            self._go_on(int(request_id), member, delivered_at_s)
 
-    def _go_on(self, row: int, replica: Replica, delivered_at_s: list[float]) -> None:
+    def _go_on(self, row: int, member: Member, delivered_at_s: list[float]) -> None:
         """Send a stream of a dead replica elsewhere, or end it with what it got."""
         came_s = self._book.times_s(row, delivered_at_s)
         is_cut = came_s.size < self._load[row].output_tokens
@@ -276,10 +295,4 @@ class FleetRun:
             self._book.keep(row, came_s)
             self._place(row, came_s)
         else:
-            self._book.ended(row, replica.number, delivered_at_s)
-
-
-def variation(values: Sequence[float]) -> float:
-    """Standard deviation over mean; 0 where all are 0 or there are none."""
-    mean = float(np.mean(values)) if values else 0.0
-    return float(np.std(values)) / mean if mean else 0.0
+            self._book.ended(row, member.number, delivered_at_s)

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.fleet.replica import Replica
 from bench.fleet.results import ScaleStep
+from telemetry.report import EngineReport
 
 # A step list as long as this tells no more by being longer.
 MAX_STEPS = 2000
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One replica, as the fleet sees it.
+
+    Attributes:
+        is_alive: Not killed, and not gone for good.
+        is_leaving: No router sends it anything; it finishes what it has.
+        is_heard: Its reports reach the routers.
+        streams: Sent to it, and neither ended nor taken back.
+        last_report: The newest it has published; None before the first.
+    """
+
+    number: int
+    is_alive: bool = True
+    is_leaving: bool = False
+    is_heard: bool = True
+    streams: int = 0
+    last_report: EngineReport | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -17,12 +36,12 @@ class Lease:
     """The GPUs of one replica, from its order to its end.
 
     Attributes:
-        replica: None while it starts.
+        member: None while it starts.
         until_s: None while it holds them.
     """
 
     since_s: float
-    replica: Replica | None = None
+    member: Member | None = None
     until_s: float | None = None
 
 
@@ -34,31 +53,27 @@ class Members:
             what it has.
         Numbers are given in the order of joining, and never twice.
 
-    Args:
-        make: The replica of a number, from a moment on.
-
     Attributes:
-        replicas: All that ever served, by number.
+        all: Who ever served, by number.
         steps: How many started, served and were leaving, whenever that changed.
         steps_left_out: Changes beyond `MAX_STEPS`.
     """
 
-    def __init__(self, make: Callable[[int, float], Replica]) -> None:
-        self.replicas: list[Replica] = []
+    def __init__(self) -> None:
+        self.all: list[Member] = []
         self.steps: list[ScaleStep] = []
         self.steps_left_out = 0
-        self._make = make
         self._leases: list[Lease] = []
 
     @property
-    def serving(self) -> list[Replica]:
+    def serving(self) -> list[Member]:
         """Those that may be sent a stream."""
-        return [r for r in self.replicas if r.is_alive and not r.is_leaving]
+        return [m for m in self.all if m.is_alive and not m.is_leaving]
 
     @property
     def starting(self) -> list[Lease]:
         """Those ordered and not there yet, oldest first."""
-        return [x for x in self._leases if x.replica is None and x.until_s is None]
+        return [x for x in self._leases if x.member is None and x.until_s is None]
 
     def order(self, now_s: float) -> Lease:
         """Ask for one replica more."""
@@ -71,23 +86,23 @@ class Members:
         lease.until_s = now_s
         self._note(now_s)
 
-    def join(self, lease: Lease, now_s: float) -> Replica:
+    def join(self, lease: Lease, now_s: float) -> Member:
         """It is there, and serves."""
-        lease.replica = self._make(len(self.replicas), now_s)
-        self.replicas.append(lease.replica)
+        member = lease.member = Member(len(self.all))
+        self.all.append(member)
         self._note(now_s)
-        return lease.replica
+        return member
 
-    def leave(self, replica: Replica, now_s: float) -> None:
+    def leave(self, member: Member, now_s: float) -> None:
         """It serves what it has, and nothing else."""
-        replica.is_leaving = True
+        member.is_leaving = True
         self._note(now_s)
 
-    def gone(self, replica: Replica, now_s: float) -> None:
+    def gone(self, member: Member, now_s: float) -> None:
         """It holds nothing any more."""
-        replica.is_alive = False
+        member.is_alive = False
         for lease in self._leases:
-            if lease.replica is replica and lease.until_s is None:
+            if lease.member is member and lease.until_s is None:
                 lease.until_s = now_s
         self._note(now_s)
 
@@ -104,7 +119,7 @@ class Members:
             at_s=now_s,
             starting=len(self.starting),
             serving=len(self.serving),
-            leaving=sum(r.is_alive and r.is_leaving for r in self.replicas),
+            leaving=sum(m.is_alive and m.is_leaving for m in self.all),
         )
         if self.steps and self.steps[-1].at_s == now_s:
             self.steps[-1] = step

@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from bench.fleet.timeline import NEVER, Moment, Order
 from bench.load import PlannedStream
 from bench.replay.cost import StepCost
 from bench.replay.engine import MAX_IDLE_STEPS
 from bench.replay.run import MeteredEngine
+from bench.replay.virtual_config import EngineSize
+from qoe import Expectation
+from router.mover import Waiting
 from scheduler.andes import AndesScheduler
+from scheduler.live_streams import Floats, Slots
+from scheduler.reader_figures import ReaderFigures
 from scheduler.reporting import Publisher, Reporter
-from telemetry.report import EngineReport
+from scheduler.settings import SchedulerSettings
+from telemetry.report import EngineReport, request_key
 
 # A stream, and when each of its tokens came.
 Delivered = tuple[str, list[float]]
+
+
+class Outcome(NamedTuple):
+    """What comes of a step when it ends; steps that nothing comes of are not told.
+
+    Attributes:
+        ended: Streams that got their last token.
+        reports: Oldest first.
+        is_idle: No step follows until a stream comes.
+    """
+
+    at_s: float
+    replica: int
+    ended: list[Delivered]
+    reports: list[EngineReport]
+    is_idle: bool
+
+
+class Figures(NamedTuple):
+    """What a replica has done, in numbers.
+
+    Attributes:
+        busy_s: Spent in steps with work.
+        plans_s: Real seconds of each plan.
+    """
+
+    number: int
+    busy_s: float
+    tokens_total: int
+    preemptions_total: int
+    peak_waiting: int
+    plan_failures_total: int
+    plans_s: Sequence[float]
 
 
 def at_speed(cost: StepCost, speed: float) -> StepCost:
@@ -26,45 +67,48 @@ def at_speed(cost: StepCost, speed: float) -> StepCost:
     return replace(cost, **{name: getattr(cost, name) / speed for name in names})
 
 
+class _NoFigures(ReaderFigures):
+    """They are for Prometheus, whom nobody here has, and take time in every step."""
+
+    def added(self, slot: int, expectation: Expectation) -> None: ...
+    def held(self, slots: Slots, passed_s: Floats) -> None: ...
+    def delivering(self, slots: Slots, now_s: float) -> None: ...
+    def finished(self, slot: int, now_s: float, *, has_left: bool) -> None: ...
+
+
 class TellingScheduler(AndesScheduler):
     """Reports when and what it always does, to somebody in this process."""
 
     def publish_to(self, publisher: Publisher) -> None:
         self._reporter = Reporter(publisher, self.settings)
+        self.streams.figures = _NoFigures(self.streams.readers)
 
     def report_now(self) -> None:
         self._report(self.now_s(), at_once=True)
 
 
 class Replica:
-    """An engine that is stepped by the fleet's clock.
+    """An engine that plays its own steps, up to any moment.
 
     A step is computed as a whole when it starts. What comes of it is handed out when it
     ends, and none of it if the replica is killed before.
 
     Invariants:
         A stream that comes in the middle of a step enters with the next one.
-        Every stream given is handed out once: by `finish_step`, `take` or `kill`.
+        Every stream given is handed out once: by `play`, `take` or `kill`.
 
     Attributes:
-        is_alive: Not killed, and not gone for good.
-        is_leaving: No router sends it anything; it finishes what it has.
+        next_moment: When a step starts or ends next; `NEVER` while there is nothing to do.
+        is_alive: Not killed.
         accepting: Not draining; its reports say so.
-        is_heard: Its reports reach the routers.
-        is_busy: A step of it is under way, or about to start.
-        streams: Given and not handed out.
-        busy_s: Spent in steps with work.
-        last_report: The newest it has published; None before the first.
     """
 
     def __init__(self, number: int, speed: float = 1.0) -> None:
-        self.number = number
-        self.is_alive = self.accepting = self.is_heard = True
-        self.is_leaving = self.is_busy = False
-        self.streams = 0
-        self.busy_s = 0.0
-        self.last_report: EngineReport | None = None
+        self.next_moment: Moment = NEVER
+        self.is_alive = self.accepting = True
+        self._number = number
         self._speed = speed
+        self._busy_s = 0.0
         self._idle_steps = 0
         self._inbox: list[tuple[str, PlannedStream]] = []
         self._ended: list[Delivered] = []
@@ -75,7 +119,7 @@ class Replica:
 
         Its `on_done` is `ended`, its scheduler a `TellingScheduler`.
         """
-        self.engine = engine
+        self._engine = engine
         engine.now_s = now_s
         self._profile_cost = engine.cost
         self.set_speed(self._speed)
@@ -84,7 +128,7 @@ class Replica:
 
     def set_speed(self, speed: float) -> None:
         """From the next step on."""
-        self.engine.cost = at_speed(self._profile_cost, speed)
+        self._engine.cost = at_speed(self._profile_cost, speed)
 
     def ended(self, request_id: str, delivered_at_s: list[float]) -> None:
         """The engine calls it within a step."""
@@ -97,18 +141,40 @@ class Replica:
     def close(self) -> None:
         """Engines close what they publish to; there is nothing to close."""
 
-    def give(self, request_id: str, stream: PlannedStream) -> None:
+    def give(self, now_s: float, request_id: str, stream: PlannedStream) -> None:
         """Send it a stream now."""
-        self.streams += 1
         self._inbox.append((request_id, stream))
+        if self.next_moment is NEVER:
+            self.next_moment = now_s, Order.STEP_STARTS
 
-    def start_step(self, now_s: float) -> float:
-        """Begin a step; returns when it ends.
+    def play(self, until: Moment, lookahead_s: float = 0.0) -> Iterator[Outcome]:
+        """Go on to `until`, which is not played.
+
+        Args:
+            until: What starts or ends before is played.
+            lookahead_s: No step starts in the last `lookahead_s` before.
 
         Raises:
             RuntimeError: The scheduler holds streams and serves none of them.
         """
-        engine = self.engine
+        start_by_s = until[0] - lookahead_s
+        while self.next_moment < until:
+            now_s, order = self.next_moment
+            if order is Order.STEP_STARTS:
+                if now_s > start_by_s:
+                    return
+                self.next_moment = self._start_step(now_s), Order.STEP_ENDS
+                continue
+            goes_on = self._has_work
+            self.next_moment = (now_s, Order.STEP_STARTS) if goes_on else NEVER
+            if self._ended or self._reports or not goes_on:
+                ended, self._ended = self._ended, []
+                reports = self.take_reports()
+                yield Outcome(now_s, self._number, ended, reports, not goes_on)
+
+    def _start_step(self, now_s: float) -> float:
+        """Compute a step; returns when it ends."""
+        engine = self._engine
         engine.now_s = max(engine.now_s, now_s)
         for request_id, stream in self._inbox:
             engine.submit(request_id, stream)
@@ -117,61 +183,113 @@ class Replica:
         self._idle_steps = 0 if has_work else self._idle_steps + 1
         if self._idle_steps > MAX_IDLE_STEPS:
             raise RuntimeError(f"no stream was served in {self._idle_steps} steps")
-        self.busy_s += (engine.now_s - now_s) if has_work else 0.0
+        self._busy_s += (engine.now_s - now_s) if has_work else 0.0
         return engine.now_s
 
-    def finish_step(self) -> list[Delivered]:
-        """The streams that have ended with the step that is over now."""
-        ended, self._ended = self._ended, []
-        self.streams -= len(ended)
-        return ended
-
     @property
-    def has_work(self) -> bool:
+    def _has_work(self) -> bool:
         """Whether another step is needed."""
-        return bool(self._inbox) or self.engine.scheduler.has_unfinished_requests()
+        return bool(self._inbox) or self._engine.scheduler.has_unfinished_requests()
 
     def take_reports(self) -> list[EngineReport]:
         """What was published since this was last called, oldest first."""
         reports, self._reports = self._reports, []
-        if reports:
-            self.last_report = reports[-1]
         return reports
 
     def announce(self) -> None:
         """Have the engine report now."""
-        self.engine.scheduler.report_now()
+        self._engine.scheduler.report_now()
 
     @property
     def demand_tokens(self) -> float:
         """Context of its live streams."""
-        streams = self.engine.scheduler.streams
+        streams = self._engine.scheduler.streams
         context = float(streams.context_tokens(streams.all_slots()).sum())
         return context + sum(stream.input_tokens for _, stream in self._inbox)
 
-    @property
-    def waiting(self) -> list[str]:
+    def waiting(self, now_s: float) -> list[Waiting]:
         """Streams that hold no KV memory."""
-        return [request.request_id for request in self.engine.scheduler.waiting]
+        streams = self._engine.scheduler.streams
+        readers = streams.readers
+        ids = [request.request_id for request in self._engine.scheduler.waiting]
+        slots = streams.slots(ids)
+        slack_s = readers.slack_s(slots, now_s)
+        return [
+            Waiting(
+                request_id=request_id,
+                request_key=request_key(request_id),
+                context_tokens=float(
+                    streams.prompt_tokens[slot] + readers.delivered_tokens[slot]
+                ),
+                output_tokens=streams.mean_output_tokens,
+                slack_s=float(slack),
+                expectation=Expectation(
+                    float(readers.ttft_s[slot]),
+                    float(readers.tds[slot]),
+                    float(streams.weight[slot]),
+                ),
+            )
+            for request_id, slot, slack in zip(ids, slots, slack_s, strict=True)
+        ]
 
     def take(self, request_id: str) -> list[float]:
         """Give up a stream without KV memory, and say when its tokens came."""
-        self.streams -= 1
-        return self.engine.abort(request_id)
+        return self._engine.abort(request_id)
 
     def kill(self, now_s: float) -> list[Delivered]:
         """End it: every stream it had, with the tokens that came by now."""
         self.is_alive = False
+        self.next_moment = NEVER
         taken = list(self._taken(now_s))
-        self.streams -= len(taken)
         self._inbox.clear()
         self._ended.clear()
         self._reports.clear()
         return taken
 
     def _taken(self, now_s: float) -> Iterator[Delivered]:
-        for request_id, times_s in (*self._ended, *self.engine.delivered_at_s.items()):
+        for request_id, times_s in (*self._ended, *self._engine.delivered_at_s.items()):
             came = np.searchsorted(times_s, now_s, side="right")
             yield request_id, times_s[:came]
         for request_id, _ in self._inbox:
             yield request_id, []
+
+    @property
+    def figures(self) -> Figures:
+        """So far."""
+        engine = self._engine
+        return Figures(
+            number=self._number,
+            busy_s=self._busy_s,
+            tokens_total=engine.scheduler.streams.tokens_total,
+            preemptions_total=engine.scheduler.streams.preemptions_total,
+            peak_waiting=engine.peak_waiting,
+            plan_failures_total=engine.scheduler.plan_failures_total,
+            plans_s=engine.plans_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaMaker:
+    """Makes the replica of a number, in any process.
+
+    Attributes:
+        speeds: Of the first ones; those after them have the speed 1.
+    """
+
+    settings: SchedulerSettings
+    size: EngineSize
+    cost: StepCost
+    speeds: tuple[float, ...]
+
+    def __call__(self, number: int, now_s: float) -> Replica:
+        speed = self.speeds[number] if number < len(self.speeds) else 1.0
+        replica = Replica(number, speed)
+        engine = MeteredEngine(
+            self.settings,
+            self.size,
+            cost=self.cost,
+            scheduler_cls=TellingScheduler,
+            on_done=replica.ended,
+        )
+        replica.attach(engine, now_s)
+        return replica

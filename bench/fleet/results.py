@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
+import numpy as np
 
 from bench.replay.results import RunSummary
 
@@ -25,6 +28,12 @@ class ReplicaSummary(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: float
     preemptions: int
     busy_share: float
+
+
+def variation(values: Sequence[float]) -> float:
+    """Standard deviation over mean; 0 where all are 0 or there are none."""
+    mean = float(np.mean(values)) if values else 0.0
+    return float(np.std(values)) / mean if mean else 0.0
 
 
 class Imbalance(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.fleet.replica import Replica
+from bench.fleet.members import Member
 from bench.load import PlannedStream
 from router.chooser import Chooser, Stream
 from router.settings import PolicyName, RouterSettings
@@ -67,8 +67,8 @@ class Routers:
         self._stats[replica] = to_routing_stats(report)
 
     def choose(
-        self, replicas: Sequence[Replica], request_id: str, stream: PlannedStream
-    ) -> Replica:
+        self, replicas: Sequence[Member], request_id: str, stream: PlannedStream
+    ) -> Member:
         """The next router's choice among replicas that are alive; at least one."""
         chooser = self._choosers[self._turn % len(self._choosers)]
         self._turn += 1
@@ -90,7 +90,7 @@ class Routers:
             chooser, replica = self._sent_by.pop(request_id)
             chooser.completed(replica, request_id)
 
-    def retain(self, replicas: Sequence[Replica]) -> None:
+    def retain(self, replicas: Sequence[Member]) -> None:
         """Serve has told every router which replicas are alive."""
         numbers = [replica.number for replica in replicas]
         self._stats = {n: s for n, s in self._stats.items() if n in numbers}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -10,23 +11,26 @@ import numpy as np
 
 from bench.fleet.arguments import Fleet
 from bench.fleet.book import Book
-from bench.fleet.fleet import FleetRun, variation
+from bench.fleet.fleet import FleetRun
 from bench.fleet.load import LoadColumns
-from bench.fleet.members import Members
-from bench.fleet.replica import Replica, TellingScheduler
+from bench.fleet.replica import Figures, ReplicaMaker
 from bench.fleet.results import (
     FleetSummary,
     Imbalance,
     ReplicaSummary,
     ScalingSummary,
+    variation,
 )
 from bench.fleet.routers import Routers
 from bench.fleet.scaling import Scaler, Scaling
+from bench.fleet.share import Engines, Share
 from bench.fleet.timeline import Clock
+from bench.fleet.workers import Workers
 from bench.replay.arguments import Cell
+from bench.replay.engine import IDLE_STEP_S
 from bench.replay.profiles import latency_profile
 from bench.replay.results import OnProgress, Run, plan_ms
-from bench.replay.run import MeteredEngine, engine_size, largest_stream, with_kv_for_all
+from bench.replay.run import engine_size, largest_stream, with_kv_for_all
 from bench.replay.schedulers import SCHEDULERS, settings_of
 from bench.replay.workload import is_possible, plan_workload
 from bench.scores import percentile
@@ -39,6 +43,7 @@ def replay_fleet(
     router: PolicyName,
     on_progress: OnProgress | None = None,
     scaling: Scaling | None = None,
+    workers: Workers | None = None,
 ) -> Run:
     """Replay the load of a cell through many replicas of its engine.
 
@@ -50,6 +55,7 @@ def replay_fleet(
         router: Of every router.
         on_progress: Called whenever a stream has ended.
         scaling: Who changes the number of replicas; None is nobody.
+        workers: Play the replicas (`many_workers`); None is this process.
 
     Raises:
         UserError: A bad file, profile or setting, or a load without requests.
@@ -59,7 +65,6 @@ def replay_fleet(
     limit_tokens = largest_stream(engine_size(cell, latency_profile(cell.profile)))
     rows = [row for row, stream in enumerate(load) if is_possible(stream, limit_tokens)]
     book = Book(load, len(load) - len(rows), on_progress)
-    members = Members(_maker(cell, fleet, load, rows))
     clock = Clock()
     routers = Routers(
         router,
@@ -70,28 +75,44 @@ def replay_fleet(
         tells_of_ends=not fleet.direct_streaming,
     )
     scaler = _scaler(scaling, fleet)
-    run = FleetRun(fleet, members, routers, load, rows, book, clock, scaler)
-    run.run()
-    replicas, makespan_s = members.replicas, book.scores.makespan_s
-    summary = FleetSummary(
-        **msgspec.structs.asdict(book.scores.quality()),
-        **_engine_numbers(replicas, len(load)),
-        refused=len(load) - len(rows),
-        makespan_s=makespan_s,
-        router=router,
-        replicas=tuple(_replica_summary(replica, book) for replica in replicas),
-        imbalance=_imbalance(replicas, book, run.demand_cvs),
-        failed=book.failed,
-        rerouted=book.rerouted,
-        resumed=book.resumed,
-        moved=book.moved,
-        fallbacks=routers.fallbacks,
-        gpu_seconds=members.held_s(makespan_s) * latency_profile(cell.profile).tp,
-        scaling=_scaling_summary(scaling, scaler, run, members, fleet),
+    make = _maker(cell, fleet, load, rows)
+    engines: Engines = (
+        Share(make) if workers is None else workers.engines(make, _lookahead_s(make, fleet))
     )
-    failures = sum(r.engine.scheduler.plan_failures_total for r in replicas)
+    run = FleetRun(fleet, engines, routers, load, rows, book, clock, scaler)
+    run.run()
+    figures = engines.figures()
+    summary = FleetSummary(
+        **_readers_numbers(book, len(load) - len(rows)),
+        **_engine_numbers(figures, len(load)),
+        **_fleet_numbers(cell, fleet, run, figures, book),
+        router=router,
+        fallbacks=routers.fallbacks,
+        scaling=_scaling_summary(scaling, scaler, run, fleet),
+    )
+    failures = sum(f.plan_failures_total for f in figures)
     label = scaling.label if scaling else None
     return Run(cell.scheduler, summary, book.scores, failures, router, label)
+
+
+def many_workers(fleet: Fleet | None) -> AbstractContextManager[Workers | None]:
+    """Those that a fleet asks for; None where one process is enough."""
+    if fleet is None:
+        return nullcontext()
+    most = fleet.max_replicas if fleet.autoscale else fleet.replicas
+    # More than one for each replica would have nothing to do.
+    count = min(fleet.workers, most)
+    return Workers(count) if count > 1 else nullcontext()
+
+
+def _lookahead_s(make: ReplicaMaker, fleet: Fleet) -> float:
+    """What `Workers.engines` may count on, with room for rounding."""
+    if fleet.moves:
+        # A step that serves nobody may be the last one where streams are taken away.
+        return 0.0
+    fastest = max(*fleet.speeds, *(f.speed for f in fleet.at if f.kind == "slow"), 1.0)
+    report_s = IDLE_STEP_S + fleet.report_delay_s
+    return 0.99 * min(make.cost.base_s / fastest, report_s)
 
 
 def _scaler(scaling: Scaling | None, fleet: Fleet) -> Scaler | None:
@@ -105,8 +126,7 @@ def _scaler(scaling: Scaling | None, fleet: Fleet) -> Scaler | None:
 
 def _maker(
     cell: Cell, fleet: Fleet, load: LoadColumns, rows: Sequence[int]
-) -> Callable[[int, float], Replica]:
-    """Makes the replica of a number; those beyond the first ones have the speed 1."""
+) -> ReplicaMaker:
     profile = latency_profile(cell.profile)
     settings = settings_of(cell, profile)
     if fleet.report_period_s is not None:
@@ -114,28 +134,16 @@ def _maker(
     size = engine_size(cell, profile)
     if SCHEDULERS[cell.scheduler].has_kv_for_all:
         size = with_kv_for_all(size, map(load.__getitem__, rows))
-    speeds = dict(enumerate(fleet.speeds))
-
-    def make(number: int, now_s: float) -> Replica:
-        replica = Replica(number, speeds.get(number, 1.0))
-        engine = MeteredEngine(
-            settings,
-            size,
-            cost=profile.cost,
-            scheduler_cls=TellingScheduler,
-            on_done=replica.ended,
-        )
-        replica.attach(engine, now_s)
-        return replica
-
-    return make
+    times = fleet.engine_size
+    return ReplicaMaker(
+        settings, size.of_size(times), profile.cost.of_size(times), fleet.speeds
+    )
 
 
 def _scaling_summary(
     scaling: Scaling | None,
     scaler: Scaler | None,
     run: FleetRun,
-    members: Members,
     fleet: Fleet,
 ) -> ScalingSummary | None:
     if scaling is None or scaler is None:
@@ -146,40 +154,55 @@ def _scaling_summary(
         period_s=scaler.period_s,
         startup_s=fleet.startup_s,
         events=tuple(run.events),
-        steps=tuple(members.steps),
-        steps_left_out=members.steps_left_out,
+        steps=tuple(run.members.steps),
+        steps_left_out=run.members.steps_left_out,
     )
 
 
-def _engine_numbers(replicas: Sequence[Replica], num_requests: int) -> dict[str, Any]:
-    return {
-        "preemptions_per_request": sum(map(_preemptions, replicas)) / num_requests,
-        "peak_waiting": max(replica.engine.peak_waiting for replica in replicas),
-        "plan_ms": plan_ms(replica.engine.plans_s for replica in replicas),
+def _readers_numbers(book: Book, refused: int) -> dict[str, Any]:
+    return msgspec.structs.asdict(book.scores.quality()) | {
+        "refused": refused,
+        "makespan_s": book.scores.makespan_s,
+        "failed": book.failed,
+        "rerouted": book.rerouted,
+        "resumed": book.resumed,
+        "moved": book.moved,
     }
 
 
-def _preemptions(replica: Replica) -> int:
-    preemptions: int = replica.engine.scheduler.streams.preemptions_total
-    return preemptions
+def _fleet_numbers(
+    cell: Cell, fleet: Fleet, run: FleetRun, figures: Sequence[Figures], book: Book
+) -> dict[str, Any]:
+    gpus = latency_profile(cell.profile).tp * fleet.engine_size
+    return {
+        "replicas": tuple(_replica_summary(f, book) for f in figures),
+        "imbalance": _imbalance(len(figures), book, run.demand_cvs),
+        "gpu_seconds": run.members.held_s(book.scores.makespan_s) * gpus,
+    }
 
 
-def _replica_summary(replica: Replica, book: Book) -> ReplicaSummary:
-    area = book.scores.area[book.replica_of == replica.number]
+def _engine_numbers(figures: Sequence[Figures], num_requests: int) -> dict[str, Any]:
+    return {
+        "preemptions_per_request": sum(f.preemptions_total for f in figures) / num_requests,
+        "peak_waiting": max(f.peak_waiting for f in figures),
+        "plan_ms": plan_ms(f.plans_s for f in figures),
+    }
+
+
+def _replica_summary(figures: Figures, book: Book) -> ReplicaSummary:
+    area = book.scores.area[book.replica_of == figures.number]
     makespan_s = book.scores.makespan_s
     return ReplicaSummary(
         requests=area.size,
         mean_qoe_area=float(area.mean()) if area.size else None,
         p5_qoe_area=percentile(area, 5) if area.size else None,
-        tokens_per_s=replica.engine.scheduler.streams.tokens_total / makespan_s,
-        preemptions=_preemptions(replica),
-        busy_share=replica.busy_s / makespan_s,
+        tokens_per_s=figures.tokens_total / makespan_s,
+        preemptions=figures.preemptions_total,
+        busy_share=figures.busy_s / makespan_s,
     )
 
 
-def _imbalance(
-    replicas: Sequence[Replica], book: Book, demand_cvs: Sequence[float]
-) -> Imbalance:
+def _imbalance(num_replicas: int, book: Book, demand_cvs: Sequence[float]) -> Imbalance:
     served = book.replica_of[book.replica_of >= 0]
-    requests = np.bincount(served, minlength=len(replicas))
+    requests = np.bincount(served, minlength=num_replicas)
     return Imbalance(variation(requests.tolist()), float(np.mean(demand_cvs)))

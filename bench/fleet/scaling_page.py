@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from bench.figure import STYLE, colours
 from bench.fleet.results import FleetSummary, ScaleEvent, ScalingSummary
-from bench.grid.markdown import number, pipe_table
 from bench.load import BurstShape
+from bench.markdown import number, pipe_table
 from bench.replay.results import Run
 from bench.results import Environment
 from bench.scores import percentile
@@ -64,8 +64,6 @@ def rows_of(runs: Sequence[Run], bursts: BurstShape | None) -> list[Row]:
 
 def page(rows: Sequence[Row], made_by: Environment, command: str, curve: str) -> str:
     """The page in markdown; `curve` is the picture beside it."""
-    commit = (made_by.commit or "unknown")[:12]
-    dirty = " with local changes" if made_by.dirty else ""
     table = pipe_table(
         _HEAD,
         [
@@ -86,7 +84,7 @@ def page(rows: Sequence[Row], made_by: Environment, command: str, curve: str) ->
         "\n\n".join(
             [
                 "# What QoE costs under each autoscaler",
-                f"Made by `{command}` at commit {commit}{dirty}. One load, one seed, in "
+                f"{made_by.made_by(command)} One load, one seed, in "
                 "virtual time. GPU-seconds count from the order of a replica to its end, "
                 "starting and finishing included. QoE after a step down is the mean of the "
                 f"streams that came within {AFTER_DOWN_S:.0f} s of it, for the worst step. "

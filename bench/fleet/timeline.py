@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from enum import IntEnum
 from itertools import count
@@ -34,19 +35,37 @@ class Order(IntEnum):
     STEP_STARTS = 7
 
 
+# When something happens, in seconds, and what: moments are compared as tuples are.
+Moment = tuple[float, Order]
+NEVER: Moment = (math.inf, Order.STEP_STARTS)
+
+
 class Timeline:
-    """Events, played in order of time; the time is that of `clock`."""
+    """Events, played in order of time; the time is that of `clock`.
+
+    Of several at one moment, those of the replica with the lower number go first, and of
+    one replica the one that was entered first.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._numbers = count()
-        self._events: list[tuple[float, Order, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, Order, int, int, Callable[[], None]]] = []
 
-    def at(self, at_s: float, order: Order, happen: Callable[[], None]) -> None:
-        """Let this happen then."""
-        heapq.heappush(self._events, (at_s, order, next(self._numbers), happen))
+    @property
+    def next_moment(self) -> Moment:
+        """Of the next event; `NEVER` without any."""
+        return self._events[0][:2] if self._events else NEVER
+
+    def at(
+        self, at_s: float, order: Order, happen: Callable[[], None], replica: int = 0
+    ) -> None:
+        """Let this happen then, which is not in the past."""
+        assert at_s >= self._clock.now_s, "what is past cannot be changed"
+        event = at_s, order, replica, next(self._numbers), happen
+        heapq.heappush(self._events, event)
 
     def play_next(self) -> None:
         """Go on to the next event, and let it happen."""
-        self._clock.now_s, _, _, happen = heapq.heappop(self._events)
+        self._clock.now_s, *_, happen = heapq.heappop(self._events)
         happen()

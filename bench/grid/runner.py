@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TypeVar
 
+from bench.processes import ctrl_c_is_ours, end_with_parent
 from bench.replay.arguments import Cell
 from bench.replay.results import RunSummary
 from bench.scores import percentile
@@ -72,7 +71,7 @@ class Workers:
     ) -> Iterator[tuple[Key, Done | Exception]]:
         """As `run`, of anything that can be sent to a process."""
         keys: dict[Future[Done], Key] = {}
-        with _ctrl_c_is_ours():
+        with ctrl_c_is_ours():
             for key, job in jobs.items():
                 keys[self._pool.submit(do, job)] = key
         for future in as_completed(keys):
@@ -100,24 +99,6 @@ def measure(cell: Cell) -> Measured:
     )
 
 
-@contextmanager
-def _ctrl_c_is_ours() -> Iterator[None]:
-    """A process started here ignores Ctrl-C: we end it, and it has nothing to say."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _start_worker() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     import bench.replay.run  # noqa: F401, PLC0415 - loads vLLM
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its workers."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from bench.grid.cells import ANDES, ANDES_OFFLOAD, FCFS, PAPER, Contender
-from bench.grid.markdown import made_by, number, pipe_table
 from bench.grid.results import Grid, GridResult, Metric, largest
+from bench.markdown import number, pipe_table
 
 _BLOCK = re.compile(r"(?<=<!-- grid -->\n).*?(?=<!-- /grid -->)", re.DOTALL)
 _FIGURE = (
@@ -39,7 +39,12 @@ def summary(result: GridResult) -> str:
         "Area QoE over the paper's burst sweeps, in virtual time on the cost of real GPUs; "
         "`a → b` is from `fcfs` to `andes`, and tokens/s is `andes` over `fcfs`."
     )
-    return "\n\n".join([said, pipe_table(_HEAD, rows), made_by(result)]) + "\n"
+    return (
+        "\n\n".join(
+            [said, pipe_table(_HEAD, rows), result.environment.made_by(result.command)]
+        )
+        + "\n"
+    )
 
 
 def _numbers(grid: Grid, regime: str) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.grid.cells import CEILING, CELLS, CENTRE, CONTENDERS, FCFS, Contender, Load
-from bench.grid.markdown import made_by, number, pipe_table
 from bench.grid.results import Grid, GridResult, Metric, largest
 from bench.grid.verdicts import ablations, capacities, failures, losses, verdicts
+from bench.markdown import number, pipe_table
 
 
 def page(result: GridResult) -> str:
@@ -31,7 +31,8 @@ def page(result: GridResult) -> str:
 def _header(result: GridResult) -> str:
     cycle_s = float(str(result.arguments["cycle_s"]))
     said = [
-        f"{made_by(result)} {len(result.rows):,} runs of real schedulers in virtual time, "
+        f"{result.environment.made_by(result.command)} "
+        f"{len(result.rows):,} runs of real schedulers in virtual time, "
         f"one cycle of {cycle_s:g} s each with one burst in its middle."
     ]
     if cycle_s < 1200:

@@ -16,9 +16,9 @@ from bench.grid.cells import (
     PAPER,
     Contender,
 )
-from bench.grid.markdown import number, pipe_table
 from bench.grid.results import Grid, GridResult
 from bench.grid.targets import Loss, lost_means, lost_tails, targets
+from bench.markdown import number, pipe_table
 
 
 def verdicts(grid: Grid, regimes: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from bench.errors import Limits, UserError, shown
+from bench.fleet.arguments import REPLICAS_PER_WORKER
 from bench.fleet.faults import FORM, KINDS, Fault, parse_fault
 from bench.fleet.scaling import FORM as SCALING_FORM
 from bench.fleet.scaling import SCALINGS, Scaling, parse_scaling
@@ -42,6 +43,16 @@ Replicas = Annotated[
         "Engines behind a router, in one virtual time.",
         FLEET,
         show_default="one, without a router",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    number(
+        "--workers",
+        Limits(1, 64, "processes", whole=True),
+        "Processes that share the replicas; the numbers are the same with any.",
+        FLEET,
+        show_default=f"one a core, and for {REPLICAS_PER_WORKER} replicas or more each",
     ),
 ]
 Router = Annotated[

@@ -46,6 +46,9 @@ MicrobenchJson = Annotated[
 Pairs = Annotated[
     int, number("--pairs", Limits(1, 100, "pairs", whole=True), "Runs of each.", MEASURE)
 ]
+Rounds = Annotated[
+    int, number("--rounds", Limits(1, 100, "rounds", whole=True), "Runs of each.", MEASURE)
+]
 KvBlocks = Annotated[
     int,
     number(

@@ -15,7 +15,7 @@ from bench.grid.runner import Workers
 from bench.plan.arguments import PlanArguments
 from bench.plan.contenders import Contender
 from bench.plan.report import caveats, outcome_table, page, saving
-from bench.plan.results import PlanResult, Probe, bracket, outcome_of
+from bench.plan.results import Outcome, PlanResult, Probe, bracket, outcome_of
 from bench.replay.arguments import Cell
 from bench.replay.profiles import latency_profile
 from bench.replay.schedulers import settings_of
@@ -77,25 +77,38 @@ def run_plan(
         requests=len(streams),
         hours=hours,
         targets=arguments.target,
-        outcomes=tuple(
-            outcome_of(
-                contender,
-                probes[contender],
-                arguments.target,
-                most=arguments.max_replicas,
-                gpus_per_replica=profile.tp,
-                hours=hours,
-            )
-            for contender in arguments.contender
-        ),
+        outcomes=_outcomes(arguments, probes, profile.tp, hours),
     )
+    _tell(result, arguments, notes)
+    _write(result, arguments, notes)
+    return 0 if all(outcome.replicas for outcome in result.outcomes) else 1
+
+
+def _outcomes(
+    arguments: PlanArguments,
+    probes: Mapping[Contender, list[Probe]],
+    gpus_per_replica: int,
+    hours: float,
+) -> tuple[Outcome, ...]:
+    return tuple(
+        outcome_of(
+            contender,
+            probes[contender],
+            arguments.target,
+            most=arguments.max_replicas,
+            gpus_per_replica=gpus_per_replica,
+            hours=hours,
+        )
+        for contender in arguments.contender
+    )
+
+
+def _tell(result: PlanResult, arguments: PlanArguments, notes: Console) -> None:
     Console().print(outcome_table(result))
     for line in saving(result):
         Console().print(escape(line), soft_wrap=True)
     for caveat in caveats(result, arguments.max_replicas):
         notes.print(f"[yellow]![/yellow] {escape(caveat)}", soft_wrap=True)
-    _write(result, arguments, notes)
-    return 0 if all(outcome.replicas for outcome in result.outcomes) else 1
 
 
 def search(

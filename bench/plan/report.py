@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from rich.table import Table
 
-from bench.grid.markdown import pipe_table
+from bench.markdown import pipe_table
 from bench.plan.results import Outcome, PlanResult, Probe
 from bench.plan.targets import WORDS, Target
 
@@ -62,8 +62,6 @@ def caveats(result: PlanResult, max_replicas: int) -> list[str]:
 
 def page(result: PlanResult, max_replicas: int, picture: str | None) -> str:
     """The plan as a page of markdown; `picture` is a file beside it."""
-    commit = (result.environment.commit or "unknown")[:12]
-    dirty = " with local changes" if result.environment.dirty else ""
     head, rows = _rows(result)
     tried = [
         (o.contender.label, str(p.replicas), *_values(p, result.targets), _ok(p, result))
@@ -73,7 +71,7 @@ def page(result: PlanResult, max_replicas: int, picture: str | None) -> str:
     names = [target.metric for target in result.targets]
     parts = [
         "# How many replicas a load takes",
-        f"Made by `{result.command}` at commit {commit}{dirty}. The load is "
+        f"{result.environment.made_by(result.command)} The load is "
         f"{result.requests:,} requests in {60 * result.hours:.1f} minutes, on "
         f"`{result.arguments['profile']}`, {result.gpus_per_replica} GPU"
         f"{'s' if result.gpus_per_replica > 1 else ''} a replica. Asked for: "

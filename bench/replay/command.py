@@ -113,20 +113,24 @@ def _replay_all(
     # vLLM reads it when it is imported, and tells of every engine it configures.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     with notes.status("loading vLLM"):
-        from bench.fleet.run import replay_fleet  # noqa: PLC0415 - vLLM takes seconds
+        from bench.fleet.run import (  # noqa: PLC0415 - vLLM takes seconds
+            many_workers,
+            replay_fleet,
+        )
         from bench.replay.run import replay  # noqa: PLC0415
     fleet = arguments.fleet
     routers = dict.fromkeys(arguments.router) if fleet else [None]
     scalings = dict.fromkeys(fleet.autoscale) if fleet and fleet.autoscale else [None]
     runs = []
-    for cell, router, scaling in product(cells, routers, scalings):
-        name = label(cell.scheduler, router, scaling.label if scaling else None)
-        with _progress_bar(name, notes) as on_progress:
-            runs.append(
-                replay_fleet(cell, fleet, router, on_progress, scaling)
-                if fleet and router
-                else replay(cell, on_progress)
-            )
+    with many_workers(fleet) as workers:
+        for cell, router, scaling in product(cells, routers, scalings):
+            name = label(cell.scheduler, router, scaling.label if scaling else None)
+            with _progress_bar(name, notes) as on_progress:
+                runs.append(
+                    replay_fleet(cell, fleet, router, on_progress, scaling, workers)
+                    if fleet and router
+                    else replay(cell, on_progress)
+                )
     return runs
 
 

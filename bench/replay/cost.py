@@ -57,6 +57,16 @@ class StepCost:
     per_context_token_s: float = 0.0
     per_prefill_token2_s: float = 0.0
 
+    def of_size(self, times: float) -> StepCost:
+        """That of an engine which does so many times the work of a step in its time."""
+        return StepCost(
+            base_s=self.base_s,
+            per_stream_s=self.per_stream_s / times,
+            per_prefill_token_s=self.per_prefill_token_s / times,
+            per_context_token_s=self.per_context_token_s / times,
+            per_prefill_token2_s=self.per_prefill_token2_s / times,
+        )
+
     def step_s(
         self,
         num_decoding: int,

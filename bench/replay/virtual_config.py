@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -44,6 +44,15 @@ class EngineSize:
     def num_blocks(self) -> int:
         """KV blocks, vLLM's null block included."""
         return self.kv_tokens // self.block_size_tokens + 1
+
+    def of_size(self, times: int) -> EngineSize:
+        """That of an engine so many times as large."""
+        return replace(
+            self,
+            kv_tokens=self.kv_tokens * times,
+            max_num_seqs=self.max_num_seqs * times,
+            max_num_batched_tokens=self.max_num_batched_tokens * times,
+        )
 
 
 def make_scheduler(

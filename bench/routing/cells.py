@@ -68,6 +68,15 @@ SCENARIOS = (
         routers=(QOE, "kv_ledger", "pow2"),
     ),
     Scenario(
+        name="equal, pooled",
+        title="the same, on one engine of eight times the size, where nothing is to be "
+        "routed: as far as any router can get",
+        rate=RATE,
+        seeds=5,
+        fleet=Fleet(replicas=1, engine_size=REPLICAS),
+        routers=("round_robin",),
+    ),
+    Scenario(
         name="equal, the rest",
         title="the same, under the other two policies",
         rate=RATE,

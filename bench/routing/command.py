@@ -20,6 +20,7 @@ from bench.routing.arguments import RoutingArguments
 from bench.routing.cells import BY_NAME, Job, cell_of, plan_jobs
 from bench.routing.page import page
 from bench.routing.results import RoutingResult, Row, read, write
+from bench.traces import read_lengths
 
 # Seconds of a core for one request, on the machine that the first numbers came from.
 REQUEST_CORE_S = 0.025
@@ -31,13 +32,16 @@ def run_routing(
     """Run what was asked for, write and draw it; the exit code.
 
     Raises:
-        UserError: The runs were stopped, or there is nothing to draw again.
+        UserError: The runs were stopped, there is nothing to draw again, or the lengths
+            cannot be read.
     """
     notes = Console(stderr=True, highlight=False)
     path = arguments.out / "fleet.json"
     if arguments.redraw:
         result = read(path)
     else:
+        if arguments.lengths is not None:
+            read_lengths(arguments.lengths)
         result = _run(arguments, make_workers, notes)
         arguments.out.mkdir(parents=True, exist_ok=True)
         write(path, result)

@@ -64,6 +64,7 @@ class Peer:
         bodies: Every completion request, in order.
         received_at_s: When each came, on `time.perf_counter`.
         clients: Address and port that each came from.
+        authorizations: The header of that name of everything asked, None where missing.
         sent_at_s: When each call of `send_tokens` wrote its bytes, on the same clock.
     """
 
@@ -79,6 +80,7 @@ class Peer:
         self.bodies: list[dict] = []
         self.received_at_s: list[float] = []
         self.clients: list[tuple[str, int]] = []
+        self.authorizations: list[str | None] = []
         self.sent_at_s: list[float] = []
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -117,12 +119,14 @@ class Peer:
         port = self._runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{port}/v1"
 
-    async def _list_models(self, _: web.Request) -> web.Response:
+    async def _list_models(self, request: web.Request) -> web.Response:
+        self.authorizations.append(request.headers.get("Authorization"))
         return web.json_response({"object": "list", "data": self.models})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self.received_at_s.append(time.perf_counter())
         self.clients.append(request.transport.get_extra_info("peername"))
+        self.authorizations.append(request.headers.get("Authorization"))
         self.bodies.append(await request.json())
         if self.refuse is not None:
             status, body = self.refuse

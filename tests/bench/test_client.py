@@ -219,7 +219,7 @@ def test_progress_ends_with_the_totals(peer) -> None:
 
 def test_ctrl_c_stops_the_run_and_keeps_what_is_done(peer) -> None:
     peer.answer = peer.steady(period_s=0.1)
-    timer = threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGINT))
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     reader = Expectation(1.0, 5.0)
     done, cut, unsent = (
@@ -230,7 +230,7 @@ def test_ctrl_c_stops_the_run_and_keeps_what_is_done(peer) -> None:
     began_s = time.monotonic()
     streams = run_load(Load((done, cut, unsent)), endpoint_of(peer))
     timer.join()
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 30
     assert [s.error for s in streams] == [None, "cancelled"]
     assert len(streams[0].delivered_at_s) == 3
     assert 0 < len(streams[1].delivered_at_s) < 500
@@ -266,6 +266,16 @@ def test_a_named_model_needs_no_listing_and_then_has_no_limit(peer) -> None:
     assert find_model(peer.url, "gateway/x").name == "gateway/x"
     model = find_model(f"{peer.url}/nowhere", "x")
     assert (model.name, model.max_context_tokens) == ("x", None)
+
+
+@pytest.mark.parametrize("key", [None, "of-the-test"])
+def test_the_key_that_openais_clients_send_is_sent(peer, monkeypatch, key) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+    find_model(peer.url, None)
+    run_one(peer)
+    assert peer.authorizations == [key and f"Bearer {key}"] * 2
 
 
 def test_without_a_name_or_a_listing_the_person_is_told_to_name_one(peer) -> None:

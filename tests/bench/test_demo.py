@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # The last two arguments are an endpoint that answers, and a file for the service's end.
 DEMO = """
 import contextlib, pathlib, sys, types
-import bench.demo
+import bench.serving
 from bench.cli import main
 
 stopped, url = pathlib.Path(sys.argv.pop()), sys.argv.pop()
@@ -27,7 +27,7 @@ def service(*args, **kwargs):
     finally:
         stopped.touch()
 
-bench.demo.service = service
+bench.serving.service = service
 main()
 """
 # As a script starts what it puts in the background.
@@ -61,7 +61,7 @@ def test_a_demo_that_is_stopped_stops_its_service(peer, tmp_path, prelude, stop)
         time.sleep(0.05)
     assert not stopped.exists()
     process.send_signal(stop)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert stopped.exists()
     assert error.splitlines()[-1] == "andes: stopped: nothing is written."

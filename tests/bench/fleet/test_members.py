@@ -1,15 +1,11 @@
 import pytest
 
-pytest.importorskip("vllm")
-
 from bench.fleet.members import MAX_STEPS, Members
-from bench.fleet.replica import Replica
 
 
 @pytest.fixture
 def members() -> Members:
-    """A fleet whose replicas have no engines."""
-    return Members(lambda number, now_s: Replica(number))
+    return Members()
 
 
 def test_gpus_are_held_from_the_order_to_the_end(members) -> None:

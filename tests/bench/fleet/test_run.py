@@ -11,6 +11,8 @@ from bench.fleet.arguments import Fleet
 from bench.fleet.faults import KINDS, Fault
 from bench.fleet.run import replay_fleet
 from bench.options.fleet import ROUTER_NAMES
+from bench.replay.cost import StepWork
+from bench.replay.profiles import DEFAULT_PROFILE, latency_profile
 from bench.replay.results import Run
 from bench.replay.run import replay
 
@@ -234,3 +236,15 @@ def test_progress_counts_every_stream(make_cell) -> None:
     )
     refused = told[0][0]
     assert told == [(ended, NUM_STREAMS) for ended in range(refused, NUM_STREAMS + 1)]
+
+
+def test_one_engine_of_four_times_the_size_is_worth_four_and_costs_as_much(play) -> None:
+    four, pooled = play("round_robin"), play("round_robin", replicas=1, engine_size=4)
+    assert pooled.summary.mean_qoe_area >= four.summary.mean_qoe_area
+    assert pooled.summary.gpu_seconds == pytest.approx(4 * pooled.summary.makespan_s)
+    cost = latency_profile(DEFAULT_PROFILE).cost
+    work = StepWork(
+        num_decoding=7, prefill_tokens=300, context_tokens=900, prefill_tokens2=9
+    )
+    times_four = (4 * amount for amount in work)
+    assert cost.of_size(4).step_s(*times_four) == pytest.approx(cost.step_s(*work))

@@ -186,6 +186,6 @@ def test_ctrl_c_ends_every_worker_and_is_one_line(tmp_path) -> None:
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert err == "andes: stopped: nothing is written.\n"
-    _, alive = psutil.wait_procs(workers, timeout=5)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
     assert not (tmp_path / "out").exists()

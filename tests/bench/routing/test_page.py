@@ -77,3 +77,26 @@ def test_all_baselines_meet_on_the_same_seeds() -> None:
         seeds = [j.seed for j in jobs if (j.scenario, j.router) == ("equal", baseline)]
         assert seeds == [0, 1, 2, 3, 4]
     assert {job.seed for job in plan_jobs(seeds=1)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("ours", "pow2", "verdict"),
+    [
+        (0.96, 0.89, "| reached |"),
+        (0.94, 0.89, "| **missed** |"),
+        (0.80, 0.92, "| not asked: pow2 is not below |"),
+    ],
+)
+def test_a_target_that_asks_nothing_is_not_reached(
+    row: Any, result: Any, ours: float, pow2: float, verdict: str
+) -> None:
+    rows = [row("one slow", "qoe", 0, ours), row("one slow", "pow2", 0, pow2)]
+    assert _line(page(result(*rows)), "one slow: p5").endswith(verdict)
+
+
+def test_moves_are_held_against_the_same_seeds_without(row: Any, result: Any) -> None:
+    rows = [row("equal", "qoe", seed, 0.7) for seed in range(3)]
+    rows += [row("equal, moves", "qoe", 1, 0.72), row("equal, moves", "qoe", 2, 0.69)]
+    text = page(result(*rows))
+    assert "+0.020, -0.010" in text[text.index("## What moves add") :]
+    assert "What moves add" not in page(result(row("equal", "qoe", 0, 0.7)))

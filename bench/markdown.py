@@ -1,20 +1,8 @@
-"""What the pages of a grid are made of."""
+"""What the pages of results are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-from bench.grid.results import GridResult
-
-
-def made_by(result: GridResult) -> str:
-    """One sentence: the command and the commit."""
-    commit = (result.environment.commit or "unknown")[:12]
-    dirty = " with local changes" if result.environment.dirty else ""
-    return (
-        f"Made by `{result.command}` at commit {commit}{dirty}, "
-        f"{result.environment.cpu_count} CPU cores."
-    )
 
 
 def pipe_table(
