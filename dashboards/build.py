@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import fleet, overview, scheduler
+from dashboards import fleet, overview, runbooks, scheduler
 from dashboards.panels import build_dashboard
 from dashboards.rules import rules
 
@@ -28,6 +28,7 @@ def generated() -> dict[str, str]:
         )
         for board in (overview, scheduler, fleet)
     }
+    files[f"{runbooks.UID}.json"] = _json(runbooks.build_runbooks())
     return files | {
         RULES_NAME: _yaml(rules()),
         OPERATOR_RULES_NAME: _yaml(_operator_rules()),

@@ -9,14 +9,14 @@ from telemetry import catalogue as c
 UID, TITLE = "andes-fleet", "Andes: router and fleet"
 TEXT = "Where routers send streams, how fresh their knowledge is, and how even the load is."
 
-_USED = 'state="used"'
 _PLACED = 'outcome=~"scored|no_report|error"'
 _BLIND = 'outcome=~"no_report|error"'
 _REFUSED = 'outcome=~"held|shed"'
 
 
-def _imbalance(vector: str) -> str:
-    return f"max({vector}) / (avg({vector}) > 0) or vector(1)"
+def _imbalance(vector: str, least: float) -> str:
+    """The most by the mean; even where the mean is so small that it says nothing."""
+    return f"max({vector}) / (avg({vector}) > {least:g}) or vector(1)"
 
 
 _ROUTER = (
@@ -33,18 +33,22 @@ _ROUTER = (
         "Placed without knowledge",
         "Share of the placed streams that went to replicas in turn, since reports were "
         "missing or old. Above 5 % for minutes is an alert.",
-        ((f"{q.rate(c.DECISIONS, '', _BLIND)} / {q.rate(c.DECISIONS, '', _PLACED)} "
-          "or vector(0)", "without"),),
+        ((f"{q.rate(c.DECISIONS, '', _BLIND)} / "
+          f"({q.rate(c.DECISIONS, '', _PLACED)} > 0) or vector(0)", "without"),),
         "reports-stale",
         unit="percentunit",
+        low_top=0.1,
+        limits=((0.05, "orange"),),
+        below="transparent",
     ),
     Panel(
         "Held and shed",
         "Streams a second that had agreed to be refused rather than served badly, and "
         "were. More than a few: there is not enough capacity.",
-        ((f"{q.rate(c.DECISIONS, 'outcome', _REFUSED)} or vector(0)", "{{outcome}}"),),
+        ((q.rate(c.DECISIONS, "outcome", _REFUSED), "{{outcome}}"),),
         "capacity-exhausted",
         unit="reqps",
+        low_top=1,
     ),
 )  # fmt: skip
 _KNOWLEDGE = (
@@ -62,6 +66,8 @@ _KNOWLEDGE = (
         "report late.",
         ((q.now(c.LEDGER), "streams"),),
         "reports-stale",
+        low_top=4,
+        whole=True,
     ),
     Panel(
         "Oldest in the ledger",
@@ -78,16 +84,20 @@ _FLEET = (
         "Streams in each engine. Lines that go together: the router spreads the load.",
         ((q.now(c.ACTIVE, "replica"), "{{replica}}"),),
         "reports-stale",
+        low_top=4,
+        whole=True,
     ),
     Panel(
         "Imbalance",
         "Most streams in a replica by the mean, and the same of KV memory. 1 is even; "
-        "above 2 under load the router does not see something.",
+        "above 2 the router does not see something. Up to four streams a replica, and a "
+        "quarter of the memory, it says 1.",
         (
-            (_imbalance(q.now(c.ACTIVE, "replica")), "streams"),
-            (_imbalance(q.now(c.KV_BLOCKS, "replica", _USED)), "KV memory"),
+            (_imbalance(q.now(c.ACTIVE, "replica"), 4), "streams"),
+            (_imbalance(q.kv_share("replica"), 0.25), "KV memory"),
         ),
         "reports-stale",
+        low_top=2,
     ),
     Panel(
         "Mean QoE by replica",
@@ -108,14 +118,17 @@ _SIZE = (
         ),
         "replica-unhealthy",
         width=12,
+        low_top=4,
+        whole=True,
     ),
     Panel(
         "Tokens",
         "Tokens a second that all engines generate: your throughput.",
         ((q.by("", f"rate({q.VLLM_TOKENS}[{q.DASHBOARD_WINDOW}])"), "tokens"),),
         "capacity-exhausted",
-        unit="ops",
+        unit="suffix:tokens/s",
         width=12,
+        low_top=10,
     ),
 )
 ROWS = {"Decisions": _ROUTER, "Knowledge": _KNOWLEDGE, "Fleet": _FLEET, "Size": _SIZE}

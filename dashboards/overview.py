@@ -14,14 +14,16 @@ TEXT = "Whether readers get their text as fast as they read it, by kind of reade
 _READERS = (
     Panel(
         "Streams well served",
-        "Share of the streams that ended within the window whose QoE is above the "
+        "Share of the streams that ended within the time shown whose QoE is above the "
         "target of 0.95. QoE is 1 when a reader never waited: the first word came in "
         "time and the rest came at least as fast as it is read. The objective is 99 %.",
-        ((q.attainment("", q.HAS_READER), "all readers"),),
+        ((q.attainment("", q.HAS_READER, window=q.WHOLE_WINDOW), "all readers"),),
         "readers-suffer",
         unit="percentunit",
         width=6,
         kind="stat",
+        limits=((0.95, "orange"), (0.99, "green")),
+        below="red",
     ),
     Panel(
         "Below target now",
@@ -61,6 +63,7 @@ _READERS = (
         "replica-unhealthy",
         width=6,
         kind="stat",
+        whole=True,
     ),
 )
 _SCORES = (
@@ -80,6 +83,8 @@ _SCORES = (
         "readers-suffer",
         unit="percentunit",
         top=1,
+        limits=((0.99, "green"),),
+        below="transparent",
     ),
     Panel(
         "The worst and the median",
@@ -97,6 +102,9 @@ _EXPECTATION = (
         "readers wait for the first word longer than they are ready to.",
         ((q.mean(c.TTFT_RATIO_SUM, c.FINISHED, CLASS), "{{qoe_class}}"),),
         "readers-suffer",
+        low_top=1,
+        limits=((1, "orange"),),
+        below="transparent",
     ),
     Panel(
         "Pace against expectation",
@@ -113,6 +121,7 @@ _EXPECTATION = (
         ((q.mean(c.STALL_S, c.FINISHED, CLASS), "{{qoe_class}}"),),
         "readers-suffer",
         unit="s",
+        low_top=1,
     ),
 )
 _NOW = (
@@ -122,22 +131,35 @@ _NOW = (
         ((q.now(c.ACTIVE, CLASS), "{{qoe_class}}"),),
         "capacity-exhausted",
         width=6,
+        low_top=4,
+        whole=True,
     ),
     Panel(
         "Below target by class",
         "Streams in the engines whose QoE so far is below 0.95, by class.",
-        ((q.now(c.BELOW_TARGET, CLASS), "{{qoe_class}}"),),
+        ((q.now(c.BELOW_TARGET, CLASS, q.HAS_READER), "{{qoe_class}}"),),
         "readers-below-target-now",
         width=6,
+        low_top=4,
+        whole=True,
     ),
     Panel(
         "Buffered reading time",
         "Seconds until readers notice that nothing comes: the lowest 5 % of the streams on "
         "the worst replica. Below 0 they wait. Nothing is drawn while nobody reads.",
-        ((f"min by ({CLASS}) ({q.series(c.SLACK_S, q.OF_APPLICATION)})", "{{qoe_class}}"),),
+        (
+            (
+                f"min by ({CLASS}) ({q.series(c.SLACK_S, q.OF_APPLICATION, q.HAS_READER)})",
+                "{{qoe_class}}",
+            ),
+        ),
         "readers-below-target-now",
         unit="s",
         width=6,
+        bottom=None,
+        low_top=10,
+        limits=((0, "red"),),
+        below="transparent",
     ),
     Panel(
         "Replicas where readers suffer",
@@ -147,6 +169,8 @@ _NOW = (
         "readers-below-target-now",
         width=6,
         kind="bargauge",
+        limits=((1, "orange"), (10, "red")),
+        whole=True,
     ),
 )
 _BURN = (
@@ -158,6 +182,9 @@ _BURN = (
         tuple((burn_rate(window), window) for window in BURN_WINDOWS),
         "readers-suffer",
         width=24,
+        low_top=2,
+        limits=((1, "orange"), (14.4, "red")),
+        below="transparent",
     ),
 )
 ROWS = {

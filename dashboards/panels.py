@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, stat, timeseries
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models.common import VizOrientation
+from grafana_foundation_sdk.models.common import (
+    BigValueTextMode,
+    GraphThresholdsStyleMode,
+    VisibilityMode,
+    VizOrientation,
+)
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    FieldColorModeId,
     Threshold,
     VariableRefresh,
 )
 
-from telemetry.catalogue import ACTIVE
+from dashboards.runbooks import panel_url
+from telemetry.catalogue import ACTIVE, CLASS_LABEL, CLASSES
 
-# Where people read the runbooks: set it when the dashboards and rules are written.
-RUNBOOKS_ENV, DEFAULT_RUNBOOKS = "ANDES_RUNBOOKS_URL", "https://andes.example/runbooks"
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-HEIGHT, COLUMNS = 8, 24
+COLUMNS = 24
 
-Unit = Literal["percentunit", "short", "s", "reqps", "ops", "none"]
+Unit = Literal["percentunit", "short", "s", "reqps", "suffix:/s", "suffix:tokens/s"]
 Kind = Literal["timeseries", "stat", "bargauge"]
 Builder = timeseries.Panel | stat.Panel | bargauge.Panel
 _BUILDERS: dict[Kind, type[Builder]] = {
@@ -33,11 +37,17 @@ _BUILDERS: dict[Kind, type[Builder]] = {
     "stat": stat.Panel,
     "bargauge": bargauge.Panel,
 }
+# A number needs no room; bars and lines do.
+_HEIGHT: dict[Kind, int] = {"timeseries": 8, "stat": 5, "bargauge": 8}
 
 
-def runbook_url(page: str) -> str:
-    """Where page `page` of docs/runbooks is read."""
-    return f"{os.environ.get(RUNBOOKS_ENV, DEFAULT_RUNBOOKS).rstrip('/')}/{page}.md"
+_OF_CLASS = f"{{{{{CLASS_LABEL}}}}}"
+# A class has the same colour in every panel.
+_CLASS_COLOURS = dict(zip(CLASSES, ("green", "blue", "#9fa7b3", "yellow"), strict=True))
+
+
+def _fixed(colour: str) -> models.DynamicConfigValue:
+    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +62,13 @@ class Panel:
         unit: Of its values.
         width: Of 24 columns.
         kind: How it is drawn.
-        limits: (value, colour) from which on values have that colour; below, green.
+        limits: (value, colour) from which on values have that colour, or where a line is
+            drawn across a graph.
+        below: Colour of what is below them all.
+        bottom: Lowest value of its axis; None where values may be negative.
         top: Highest value of its axis; None to let Grafana choose.
+        low_top: The same while all values are below it: nothing must not look like much.
+        whole: Whether its values are counts.
     """
 
     title: str
@@ -64,36 +79,72 @@ class Panel:
     width: int = 8
     kind: Kind = "timeseries"
     limits: tuple[tuple[float, str], ...] = ()
+    below: str = "green"
+    bottom: float | None = 0
     top: float | None = None
+    low_top: float | None = None
+    whole: bool = False
 
     def build(self) -> Builder:
         """The panel as the dashboard takes it."""
-        link = dashboard.DashboardLink("Runbook").url(runbook_url(self.runbook))
+        link = dashboard.DashboardLink("Runbook").url(panel_url(self.runbook))
         panel = (
             _BUILDERS[self.kind]()
             .title(self.title)
             .description(self.text)
             .datasource(DATASOURCE)
             .unit(self.unit)
-            .min(0)
             .span(self.width)
-            .height(HEIGHT)
+            .height(_HEIGHT[self.kind])
             .links([link.type(DashboardLinkType.LINK).target_blank(True)])
         )
+        if self.bottom is not None:
+            panel = panel.min(self.bottom)
         if self.top is not None:
             panel = panel.max(self.top)
-        if self.limits:
-            steps = [Threshold(value=v, color=c) for v, c in (*_GREEN, *self.limits)]
-            panel = panel.thresholds(dashboard.ThresholdsConfig().steps(steps))
-        if not isinstance(panel, timeseries.Panel):
-            newest = common.ReduceDataOptions().calcs(["lastNotNull"])
-            panel = panel.reduce_options(newest)
-        if isinstance(panel, bargauge.Panel):
-            panel = panel.orientation(VizOrientation.HORIZONTAL)
-        if isinstance(panel, timeseries.Panel):
-            panel = panel.legend(common.VizLegendOptions().show_legend(True))
+        if self.whole:
+            panel = panel.decimals(0)
+        panel = self._drawn(panel.thresholds(self._thresholds()))
         for expr, legend in self.queries:
             panel = panel.with_target(self._query(expr, legend))
+        return panel
+
+    def _thresholds(self) -> dashboard.ThresholdsConfig:
+        steps: tuple[tuple[float | None, str], ...] = ((None, self.below), *self.limits)
+        return dashboard.ThresholdsConfig().steps(
+            [Threshold(value=value, color=colour) for value, colour in steps]
+        )
+
+    def _drawn(self, panel: Builder) -> Builder:
+        """`panel` with what only its kind has."""
+        if isinstance(panel, timeseries.Panel):
+            return self._as_lines(panel)
+        by_limits = dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS)
+        newest = common.ReduceDataOptions().calcs(["lastNotNull"])
+        panel = panel.color_scheme(by_limits).reduce_options(newest)
+        if isinstance(panel, stat.Panel):
+            named = len(self.queries) > 1
+            mode = BigValueTextMode.VALUE_AND_NAME if named else BigValueTextMode.VALUE
+            return panel.text_mode(mode)
+        # Of its own accord it draws names so large that they do not fit.
+        sizes = common.VizTextDisplayOptions().title_size(14).value_size(20)
+        return panel.orientation(VizOrientation.HORIZONTAL).text(sizes)
+
+    def _as_lines(self, panel: timeseries.Panel) -> timeseries.Panel:
+        panel = (
+            panel.legend(common.VizLegendOptions().show_legend(True))
+            .show_points(VisibilityMode.NEVER)
+            .fill_opacity(0)
+            .line_width(2)
+        )
+        if any(legend == _OF_CLASS for _, legend in self.queries):
+            for name, colour in _CLASS_COLOURS.items():
+                panel = panel.override_by_name(name, [_fixed(colour)])
+        if self.low_top is not None:
+            panel = panel.axis_soft_max(self.low_top)
+        if self.limits:
+            dashed = common.GraphThresholdsStyleConfig()
+            panel = panel.thresholds_style(dashed.mode(GraphThresholdsStyleMode.DASHED))
         return panel
 
     def _query(self, expr: str, legend: str) -> Dataquery:
@@ -102,9 +153,6 @@ class Panel:
 
     def _ref(self, expr: str) -> str:
         return chr(ord("A") + [e for e, _ in self.queries].index(expr))
-
-
-_GREEN: tuple[tuple[float | None, str], ...] = ((None, "green"),)
 
 
 def build_dashboard(

@@ -19,6 +19,8 @@ FOREIGN = (SERVE_HEALTHY, SERVE_TARGET, VLLM_TOKENS)
 # Chosen by whoever looks at a dashboard; rules look at every application.
 OF_APPLICATION = 'application=~"$application"'
 DASHBOARD_WINDOW = "$__rate_interval"
+# For a single number: all that is shown.
+WHOLE_WINDOW = "$__range"
 # A class in which nobody watches the tokens has no reader to suffer.
 HAS_READER = f'{CLASS_LABEL}!="none"'
 TARGET_EDGE = f'le="{TARGET_QOE:g}"'

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboards import queries as q
-from dashboards.panels import runbook_url
+from dashboards.runbooks import alert_url
 from telemetry import catalogue as c
 
 OBJECTIVE = 0.99
@@ -52,7 +52,7 @@ class Alert:
             "labels": {"severity": self.severity, "service": "andes"},
             "annotations": {
                 "summary": self.summary,
-                "runbook_url": runbook_url(self.runbook),
+                "runbook_url": alert_url(self.runbook),
             },
         }
 

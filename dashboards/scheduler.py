@@ -20,6 +20,7 @@ _LEVERS = (
           "{{lever}}"),),
         "capacity-exhausted",
         unit="percentunit",
+        low_top=0.1,
     ),
     Panel(
         "Preemptions",
@@ -27,7 +28,8 @@ _LEVERS = (
         "who needed it more, or because vLLM ran out. The second should be rare.",
         ((q.rate(c.PREEMPTIONS, "reason"), "{{reason}}"),),
         "thrash",
-        unit="ops",
+        unit="suffix:/s",
+        low_top=1,
     ),
     Panel(
         "Preemptions by finished stream",
@@ -35,6 +37,9 @@ _LEVERS = (
         "itself.",
         ((f"{q.rate(c.PREEMPTIONS)} / {q.rate(c.FINISHED)}", "preemptions"),),
         "thrash",
+        low_top=1,
+        limits=((3, "orange"),),
+        below="transparent",
     ),
 )  # fmt: skip
 _COST = (
@@ -44,7 +49,8 @@ _COST = (
         "where it stays behind, streams wait for long.",
         ((q.rate(c.RESUMES), "resumes"),),
         "thrash",
-        unit="ops",
+        unit="suffix:/s",
+        low_top=1,
     ),
     Panel(
         "Tokens computed again",
@@ -55,25 +61,30 @@ _COST = (
             (q.by("", f"rate({q.VLLM_TOKENS}[{q.DASHBOARD_WINDOW}])"), "generated"),
         ),
         "thrash",
-        unit="ops",
+        unit="suffix:tokens/s",
+        low_top=10,
     ),
     Panel(
         "Planning",
-        "Part of the engines' step time that goes into planning. Above 0.02 planning slows "
+        "Part of the engines' step time that goes into planning. Above 2 % planning slows "
         "tokens down.",
         ((f"{q.rate(c.PLAN_S)} / {q.rate(c.STEP_S)}", "planning"),),
         "engine-falls-back",
         unit="percentunit",
+        low_top=0.02,
+        limits=((0.02, "orange"),),
+        below="transparent",
     ),
 )
 _TRUST = (
     Panel(
         "Error of the step time model",
         "Mean difference between predicted and real time of a step, by the real one. The "
-        "scheduler plans by this model: above 0.5 for long it plans badly.",
+        "scheduler plans by this model: above 50 % for long it plans badly.",
         ((f"{q.rate(c.STEP_ERROR_S)} / {q.rate(c.STEP_S)}", "error"),),
         "engine-falls-back",
         unit="percentunit",
+        low_top=0.5,
     ),
     Panel(
         "Step time",
@@ -86,15 +97,17 @@ _TRUST = (
         "Steps without Andes",
         "Steps a second in which something of ours failed and the engine ran as plain "
         "vLLM. Anything above 0 is a bug.",
-        ((f"{q.rate(c.FALLBACKS, 'replica')} or vector(0)", "{{replica}}"),),
+        ((q.rate(c.FALLBACKS, "replica"), "{{replica}}"),),
         "engine-falls-back",
-        unit="ops",
+        unit="suffix:/s",
+        low_top=1,
     ),
 )
 _MEMORY = (
     Panel(
         "KV memory",
-        "Part of the KV memory that streams hold, by replica. Near 1 somebody has to wait.",
+        "Part of the KV memory that streams hold, by replica. Near 100 % somebody has to "
+        "wait.",
         ((q.kv_share("replica"), "{{replica}}"),),
         "capacity-exhausted",
         unit="percentunit",
@@ -115,6 +128,8 @@ _MEMORY = (
         "Streams that hold KV memory, wait for their first, or lost it and wait again.",
         ((q.now(c.STREAMS, "state"), "{{state}}"),),
         "capacity-exhausted",
+        low_top=4,
+        whole=True,
     ),
 )  # fmt: skip
 _ABLATION = (
@@ -135,6 +150,8 @@ _ABLATION = (
           "{{policy}} {{version}}"),),
         "replica-unhealthy",
         width=12,
+        low_top=4,
+        whole=True,
     ),
 )  # fmt: skip
 ROWS = {

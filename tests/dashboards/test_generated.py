@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards import build, queries
+from dashboards import build, queries, runbooks
 from dashboards.rules import ALERTS, BURN_WINDOWS, bad_share, stream_rate
 from telemetry.catalogue import CATALOGUE
 
 REPO = Path(__file__).parents[2]
 RUNBOOKS = REPO / "docs" / "runbooks"
 RULES = build.GENERATED / build.RULES_NAME
-BOARDS = sorted(build.GENERATED.glob("*.json"))
+PAGES_BOARD = build.GENERATED / f"{runbooks.UID}.json"
+BOARDS = sorted(set(build.GENERATED.glob("*.json")) - {PAGES_BOARD})
 
 METRIC = re.compile(r"\b(?:ray_|andes_|andes:)[a-zA-Z0-9_:]+")
 
@@ -66,18 +67,20 @@ def test_a_file_that_was_changed_or_added_by_hand_is_found(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
 def test_every_panel_explains_itself_and_links_to_a_page_that_is_there(path: Path) -> None:
-    panels = panels_of(path)
+    panels, shown = panels_of(path), {panel["id"] for panel in panels_of(PAGES_BOARD)}
     assert len({panel["title"] for panel in panels}) == len(panels) >= 10
     for panel in panels:
         assert len(panel["description"]) > 30, panel["title"]
         (link,) = panel["links"]
-        assert (RUNBOOKS / link["url"].rsplit("/", 1)[1]).exists(), panel["title"]
+        board, _, number = link["url"].removeprefix("/d/").partition("?viewPanel=")
+        assert board == PAGES_BOARD.stem
+        assert int(number) in shown, panel["title"]
         assert panel["targets"], panel["title"]
         refs = [target["refId"] for target in panel["targets"]]
         assert len(set(refs)) == len(refs)
 
 
-@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*BOARDS, PAGES_BOARD], ids=lambda path: path.stem)
 def test_panels_neither_overlap_nor_leave_the_grid(path: Path) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in json.loads(path.read_text())["panels"]:
@@ -120,6 +123,27 @@ def test_every_alert_has_a_page_that_names_it_and_says_what_to_do(alert: Any) ->
     assert alert.name in page.splitlines()[0]
     assert "**Look at**" in page
     assert "**Do**" in page
+
+
+def test_the_pages_are_shown_in_grafana_and_link_to_each_other_there() -> None:
+    panels = panels_of(PAGES_BOARD)
+    assert len(panels) == len(list(RUNBOOKS.glob("*.md")))
+    links = [
+        number
+        for panel in panels
+        for number in re.findall(r"viewPanel=(\d+)", panel["options"]["content"])
+    ]
+    assert {int(number) for number in links} <= {panel["id"] for panel in panels}
+    assert links
+    assert not any(".md)" in panel["options"]["content"] for panel in panels)
+
+
+def test_pages_on_the_web_are_linked_to_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(runbooks.URL_ENV, "https://wiki.test/andes/")
+    assert runbooks.panel_url("thrash") == "https://wiki.test/andes/thrash.md"
+    assert runbooks.alert_url("thrash") == "https://wiki.test/andes/thrash.md"
 
 
 def test_every_page_is_about_an_alert() -> None:

@@ -10,7 +10,7 @@ import ray
 import yaml
 
 from deployments.config import AppArgs, ConfigError
-from deployments.environment import require_streaming_environment
+from deployments.environment import RETRY_ENV, require_streaming_environment
 
 Manifest = dict[str, Any]
 # The pod security standard `restricted`, as far as pods here could miss it.
@@ -55,6 +55,7 @@ def test_every_node_of_ray_has_what_direct_streaming_needs(rayservice: Manifest)
     for group in groups(rayservice):
         env = {v["name"]: v.get("value", "") for v in container(group)["env"]}
         require_streaming_environment(served(rayservice).streaming, env)
+        assert env.items() >= RETRY_ENV.items()
         del env["RAY_SERVE_ENABLE_HA_PROXY"]
         try:
             require_streaming_environment(served(rayservice).streaming, env)

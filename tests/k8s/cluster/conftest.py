@@ -201,6 +201,9 @@ class Cluster:
         wait_until(lambda: self.answers(ready), START_TIMEOUT_S, "no worker")
 
     def start_head(self) -> None:
+        # A pod's file system and processes are its own; here Ray would read in the one and
+        # see by the other that a cluster runs at this address: the worker's.
+        (self.folder / "r" / "ray_current_cluster").unlink(missing_ok=True)
         self.head.start()
         ready = self.url("dashboard", "/api/gcs_healthz")
         wait_until(lambda: self.answers(ready), START_TIMEOUT_S, "no head")

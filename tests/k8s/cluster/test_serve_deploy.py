@@ -1,12 +1,22 @@
-"""The rendered config runs on nodes like the pods': guarded and probed."""
+"""The rendered config runs on nodes like the pods': guarded, probed, without its head."""
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
+
+from deployments.processes import processes_of_session, wait_until
+
+RECOVERY_TIMEOUT_S, BEGIN_TIMEOUT_S = 180.0, 60.0
+# They last for half a minute, and nearly all of it is written without a head.
+STREAMS, LONG_TOKENS = 8, 3500
 
 
 def test_engines_run_on_the_worker_and_not_on_the_head(cluster: Any) -> None:
@@ -53,3 +63,39 @@ def test_a_client_with_the_api_key_gets_a_stream(ask: Callable[..., Any]) -> Non
     with ask() as answer:
         assert answer.status_code == 200
         assert list(answer.iter_lines())[-2] == "data: [DONE]"
+
+
+def _read_to_the_end(ask: Callable[..., Any], begun: Barrier) -> list[str]:
+    with ask(max_tokens=LONG_TOKENS) as answer:
+        lines = answer.iter_lines()
+        told = [next(lines)]
+        begun.wait(BEGIN_TIMEOUT_S)
+        return told + [line for line in lines if line]
+
+
+def test_streams_outlive_the_head_and_it_comes_back_to_the_same_engines(
+    cluster: Any, ask: Callable[..., Any]
+) -> None:
+    if not cluster.has_redis:
+        pytest.fail("redis-server is missing: apt-get install redis-server")
+    engines, begun = cluster.engines(), Barrier(STREAMS + 1)
+    with ThreadPoolExecutor(STREAMS) as pool:
+        streams = [pool.submit(_read_to_the_end, ask, begun) for _ in range(STREAMS)]
+        begun.wait(BEGIN_TIMEOUT_S)
+        for process in processes_of_session(cluster.head.pid):
+            process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not cluster.application(), RECOVERY_TIMEOUT_S, "head is there")
+        assert not any(stream.done() for stream in streams)
+        told = [stream.result() for stream in streams]
+    assert [lines[-1] for lines in told] == ["data: [DONE]"] * STREAMS
+    usages = [json.loads(lines[-2].removeprefix("data: "))["usage"] for lines in told]
+    assert {usage["completion_tokens"] for usage in usages} == {LONG_TOKENS}
+    # Others come, too, while there is no head.
+    with ask() as answer:
+        assert answer.status_code == 200
+        assert list(answer.iter_lines())[-2] == "data: [DONE]"
+    cluster.start_head()
+    wait_until(cluster.is_running, RECOVERY_TIMEOUT_S, "the application is not back")
+    assert cluster.engines() == engines
+    with ask() as answer:
+        assert answer.status_code == 200
