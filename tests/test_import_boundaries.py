@@ -9,14 +9,22 @@ import pytest
 REPO = Path(__file__).parents[1]
 ROOMS = {
     "qoe": {"qoe", "numpy"},
+    "pacer": {"pacer", "qoe", "regex"},
     "telemetry": {"telemetry", "qoe", "zmq"},
     "scheduler": {"scheduler", "qoe", "telemetry"},
     "router": {"router", "qoe", "telemetry"},
     "dashboards": {"dashboards", "telemetry", "grafana_foundation_sdk", "yaml"},
+    "web": {"httpx", "playwright", "typer", "rich"},
 }
-# One adapter file per framework; all the rest runs in a unit test without either.
-ADAPTERS = {"scheduler/andes.py": {"vllm"}, "router/request_router.py": {"ray"}}
-EVERYWHERE_BUT_QOE = {"numpy", "msgspec", "pydantic"}
+# The adapters of frameworks; all the rest runs in a unit test without either.
+ADAPTERS = {
+    "scheduler/tracking.py": {"vllm"},
+    "scheduler/andes.py": {"vllm"},
+    "router/request_router.py": {"ray"},
+}
+IN_OTHER_ROOMS = {"numpy", "msgspec", "pydantic"}
+# The client's rooms are small enough to be installed anywhere.
+SELF_CONTAINED = {"qoe", "pacer"}
 ABOVE_DEPLOYMENTS = {"bench", "tests"}
 
 
@@ -33,7 +41,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_what_is_below_it(room: str) -> None:
-    common = set() if room == "qoe" else EVERYWHERE_BUT_QOE
+    common = set() if room in SELF_CONTAINED else IN_OTHER_ROOMS
     for path in (REPO / room).rglob("*.py"):
         adapts = ADAPTERS.get(path.relative_to(REPO).as_posix(), set())
         extra = imported(path) - ROOMS[room] - common - adapts
