@@ -49,12 +49,12 @@ def test_an_engine_that_never_closes_still_ends(
     with ReportReceiver(endpoint) as receiver:
         heard = start_engine(make_report(), 50)
         until(receiver, lambda r: True)
-        assert heard.wait(timeout=20) == 0
+        assert heard.wait(timeout=60) == 0
     unheard = start_engine(make_report(), 50)
-    assert unheard.wait(timeout=20) == 0
+    assert unheard.wait(timeout=60) == 0
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_publisher_that_is_forgotten_does_not_hang(
     endpoint: str, make_report: Any

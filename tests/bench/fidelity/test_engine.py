@@ -9,7 +9,7 @@ import torch
 from bench.cli import main
 from bench.fidelity.arguments import FidelityArguments
 from bench.fidelity.command import ENVIRONMENT
-from bench.fidelity.results import METRICS, TARGET, Pair
+from bench.fidelity.results import METRICS, Pair
 from bench.fidelity.run import measure, start_engine
 from bench.load import PlannedStream
 from qoe import Expectation
@@ -57,10 +57,11 @@ def test_engine_and_replay_serve_the_same_load(monkeypatch, policy, clock) -> No
 def assert_same_load(pair: Pair) -> None:
     for outcome in (pair.real, pair.replayed, pair.replayed_at_speed):
         assert (outcome.requests, outcome.tokens) == (len(STREAMS), TOKENS)
-    # Not the point of a short run, but far off would be a replay of something else.
+    # Not the point of a short run, but far off would be a replay of something else. By the
+    # wall clock a shared machine's pauses are in the real one, and only there.
     last_s = STREAMS[-1].arrival_s
     real_s = pair.real.makespan_s - last_s
-    assert abs(pair.replayed_at_speed.makespan_s - last_s - real_s) < 5 * TARGET * real_s
+    assert 0.1 * real_s < pair.replayed_at_speed.makespan_s - last_s < 1.5 * real_s
 
 
 @pytest.mark.parametrize(
