@@ -34,7 +34,10 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.engine
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("policy", "clock"), [("fcfs", "wall"), ("andes", "cpu")])
+@pytest.mark.parametrize(
+    ("policy", "clock"),
+    [pytest.param("fcfs", "wall", marks=pytest.mark.nightly), ("andes", "cpu")],
+)
 def test_engine_and_replay_serve_the_same_load(monkeypatch, policy, clock) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)

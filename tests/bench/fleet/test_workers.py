@@ -168,6 +168,7 @@ def test_any_script_of_faults_is_the_same_in_two_processes(
     require_same(*play_both(router, cell=cell, replicas=3, at=tuple(faults)))
 
 
+@pytest.mark.nightly
 def test_a_worker_that_dies_ends_the_run_in_one_sentence_and_the_others_too(
     make_cell,
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_worker_that_dies_ends_the_run_in_one_sentence_and_the_others_too(
     assert not set_of_ours()
 
 
+@pytest.mark.nightly
 def test_what_fails_in_a_worker_is_raised_where_it_was_asked_for() -> None:
     with Workers(1) as started:
         engines = started.engines(make=truediv, lookahead_s=0.0)

@@ -101,6 +101,7 @@ def test_a_plan_can_be_sent_to_a_process_and_back(trace) -> None:
     assert probe.gpu_seconds == pytest.approx(2 * probe.makespan_s)
 
 
+@pytest.mark.nightly
 def test_the_command_plans_in_processes(trace, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     words = ["plan", "--trace", str(trace), "--kv-tokens", "800", "--max-replicas", "3"]
