@@ -67,12 +67,18 @@ class BurstShape:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStream:
-    """One request of a run, and what its reader expects."""
+    """One request of a run, and what its reader expects.
+
+    Attributes:
+        prefix: What its prompt begins with, as (id, tokens) of pieces of text: the same id
+            is the same text. Its `input_tokens` count them.
+    """
 
     arrival_s: float
     input_tokens: int
     output_tokens: int
     expectation: Expectation
+    prefix: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

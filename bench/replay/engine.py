@@ -31,6 +31,8 @@ IDLE_STEP_S = 1e-3
 
 # A made-up token, and the one that ends an answer.
 _TOKEN, _EOS = 7, 2
+# Tokens of shared text begin here.
+_PIECES = 10**6
 
 # A finished or refused stream: its id, and when each token came.
 OnDone = Callable[[str, list[float]], None]
@@ -38,13 +40,18 @@ OnDone = Callable[[str, list[float]], None]
 
 @dataclass(slots=True)
 class _Tokens:
-    """Distinct prompts: streams share a prefix only with their own past."""
+    """Prompts that share what their streams say, and otherwise only their own past."""
 
     count: int = 0
 
-    def next_prompt(self, length: int) -> list[int]:
+    def next_prompt(self, stream: PlannedStream) -> list[int]:
         self.count += 1
-        return [self.count, *([self.count % 97 + 1] * (length - 1))]
+        prompt: list[int] = []
+        for number, tokens in stream.prefix:
+            # Apart from every count, and from other pieces.
+            prompt += [_PIECES + 2 * abs(number) + (number < 0)] * tokens
+        rest = stream.input_tokens - len(prompt)
+        return [*prompt, self.count, *([self.count % 97 + 1] * (rest - 1))]
 
 
 class VirtualEngine:
@@ -113,7 +120,7 @@ class VirtualEngine:
         self.scheduler.add_request(
             Request(
                 request_id,
-                self._tokens.next_prompt(stream.input_tokens),
+                self._tokens.next_prompt(stream),
                 params,
                 None,
                 arrival_time=stream.arrival_s,
