@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from qoe import FRESH, Expectation, Feedback, Progress, StreamTable
 from qoe.feedback import PAUSE_HOLDS_S
+from scheduler.answer_lengths import AnswerLengths
 from scheduler.reader_figures import ReaderFigures
 from telemetry.report import MAX_ACCEPTED_KEYS
 
@@ -70,6 +71,7 @@ class LiveStreams:
         self.recent_late_share = 0.0
         self.accepted_keys: deque[int] = deque(maxlen=MAX_ACCEPTED_KEYS)
         self._finished_tokens = 0
+        self._lengths = AnswerLengths()
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -221,6 +223,8 @@ class LiveStreams:
         self.figures.finished(slot, now_s, has_left=has_left)
         written = self.readers.delivered_tokens[slot] + self.hidden_tokens[slot]
         self._finished_tokens += int(written)
+        if not has_left:
+            self._lengths.ended(int(written))
         self.finished_total += 1
         self.readers.remove(slot)
 
@@ -235,6 +239,11 @@ class LiveStreams:
         """Tokens whose KV these streams need: the prompt and what was generated."""
         context: Floats = self.prompt_tokens[slots] + self.hidden_tokens[slots]
         return context + self.readers.delivered_tokens[slots]
+
+    def remaining_tokens(self, slots: Slots) -> Floats:
+        """Tokens that these streams are expected to bring still, shape (n,)."""
+        so_far = self.hidden_tokens[slots] + self.readers.delivered_tokens[slots]
+        return self._lengths.remaining(so_far)
 
     @property
     def promised_tokens_per_s(self) -> float:

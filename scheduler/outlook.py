@@ -84,6 +84,7 @@ def take_snapshot(
         is_prefilling=is_prefilling,
         can_free=can_free,
         prefill_tokens=prefill_tokens,
+        remaining_tokens=streams.remaining_tokens(slots),
         free_blocks=engine.free_blocks,
         total_blocks=engine.total_blocks,
         max_running=engine.max_running,

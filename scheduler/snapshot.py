@@ -54,6 +54,7 @@ class Snapshot:
         is_prefilling: Running streams whose prompt is not computed to its end.
         can_free: Running streams whose blocks are free at once when given up.
         prefill_tokens: Prompt tokens the engine would compute before its next token.
+        remaining_tokens: Tokens its answer is expected to bring still, > 0.
         free_blocks: Blocks nobody holds.
         total_blocks: All blocks of the engine.
         max_running: Most streams the engine runs at once.
@@ -83,6 +84,7 @@ class Snapshot:
     is_prefilling: Bools
     can_free: Bools
     prefill_tokens: Floats
+    remaining_tokens: Floats
     free_blocks: int
     total_blocks: int
     max_running: int
