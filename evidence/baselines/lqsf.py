@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler.policies.room import Room, has_room
+from evidence.baselines.room import Room
+from scheduler.policies.room import has_room
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Plan, Snapshot
+
+# How long an admitted stream keeps its memory.
+MIN_RESIDENCY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class LqsfPolicy:
             return None
         room = Room.of(snapshot, snapshot.max_running)
         running, is_running = snapshot.num_running, snapshot.is_running
-        may_leave = snapshot.can_free & (snapshot.since_s >= self.settings.min_residency_s)
+        may_leave = snapshot.can_free & (snapshot.since_s >= MIN_RESIDENCY_S)
         order = np.argsort(snapshot.slack_s, kind="stable")
         chosen = room.fill(order, must_stay=is_running & ~may_leave)
         asking = order[(order >= running) & chosen[order]]
