@@ -27,7 +27,15 @@ from qoe.expectation import TDS_RANGE, TTFT_RANGE_S
 from scheduler.imported import imported_policy
 
 # The names of `bench.replay.schedulers.SCHEDULERS`, which takes longer to import.
-SCHEDULER_NAMES = ("fcfs", "round-robin", "lqsf", "andes-paper", "andes")
+SCHEDULER_NAMES = (
+    "fcfs",
+    "shortest-prompt",
+    "round-robin",
+    "lqsf",
+    "tokenflow",
+    "andes-paper",
+    "andes",
+)
 RESUMES = ("recompute", "offload")
 
 _TTFT = Limits(*TTFT_RANGE_S, "seconds")

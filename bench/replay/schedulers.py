@@ -22,8 +22,10 @@ _FIELDS = tuple(name for name in SchedulerSettings.model_fields if name not in _
 # What `SchedulerSettings.policy` calls them.
 SCHEDULERS: dict[str, str] = {
     "fcfs": "fcfs",
+    "shortest-prompt": "evidence.baselines.shortest_prompt:ShortestPromptPolicy",
     "round-robin": "evidence.baselines.round_robin:RoundRobinPolicy",
     "lqsf": "evidence.baselines.lqsf:LqsfPolicy",
+    "tokenflow": "evidence.baselines.tokenflow:TokenFlowPolicy",
     "andes-paper": "evidence.baselines.paper:PaperPolicy",
     "andes": "andes",
 }

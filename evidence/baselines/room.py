@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scheduler.policies.packing import pack
-from scheduler.snapshot import Bools, Ints, Snapshot
+from scheduler.snapshot import Bools, Ints, Plan, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,22 @@ class Room:
         for_seats = np.arange(1, asking.size + 1) - self.free_seats
         counts: Ints = np.maximum(for_blocks, for_seats).clip(min=0)
         return counts
+
+    def plan(self, order: Ints, must_stay: Bools) -> Plan:
+        """Memory for the first of `order`, which names every running stream.
+
+        No more running streams leave than those before them need room for.
+
+        Args:
+            order: Who may be in, best first.
+            must_stay: Running streams that are in whatever their place, shape (n,).
+        """
+        is_running = order < self.num_running
+        chosen = self.fill(order, must_stay)[order]
+        asking = order[~is_running & chosen]
+        giving = order[is_running & ~chosen][::-1]
+        # As a rule all of them: none fits behind those before it. But packing stops
+        # somewhere, and who is only behind that stays.
+        victims = giving[: int(self.num_leaving(asking, giving).max(initial=0))]
+        kept = order[is_running & ~np.isin(order, victims)]
+        return Plan(admit=asking - self.num_running, preempt=victims, keep=kept)

@@ -118,7 +118,7 @@ def test_refused_requests_are_told_of(trace) -> None:
         (["--synthetic", "--profile", "gpt"], "llama-3.1-8b/h100-sxm-80gb/tp1, "),
         (
             ["--synthetic", "--scheduler", "sjf"],
-            "fcfs, round-robin, lqsf, andes-paper, andes",
+            "fcfs, shortest-prompt, round-robin, lqsf, tokenflow, andes-paper, andes",
         ),
         (["--synthetic", "--resume", "swap"], "one of recompute, offload"),
         (

@@ -23,6 +23,10 @@ POLICIES = {
     "max-min": {"policy": f"{PAPER}:PaperPolicy", "objective": "max-min"},
     "perfect": {"policy": f"{PAPER}:PaperPolicy", "objective": "perfect"},
     "lqsf": {"policy": "evidence.baselines.lqsf:LqsfPolicy"},
+    "shortest-prompt": {
+        "policy": "evidence.baselines.shortest_prompt:ShortestPromptPolicy"
+    },
+    "tokenflow": {"policy": "evidence.baselines.tokenflow:TokenFlowPolicy"},
     "round-robin": {"policy": "evidence.baselines.round_robin:RoundRobinPolicy"},
 }
 every_policy = pytest.mark.parametrize("options", POLICIES.values(), ids=POLICIES)
