@@ -27,7 +27,7 @@ from qoe import PROFILES, Expectation
 from router.mover import MoveSettings
 from router.scaling import ScalingSettings
 from router.settings import RouterSettings
-from scheduler.settings import SchedulerSettings
+from scheduler.settings import PolicyName, SchedulerSettings
 
 # These are said once, by other keys of the same file.
 DERIVED_SETTINGS = {
@@ -111,8 +111,10 @@ class AppArgs(_Strict):
         description="Requests of one replica; far above its batch, or Serve and not the "
         "scheduler decides who waits.",
     )
-    scheduler: Literal["andes", "fcfs"] = Field(
-        default="andes", description="fcfs is vLLM's own order, measured the same way."
+    scheduler: PolicyName = Field(
+        default="andes",
+        description="fcfs is vLLM's own order, measured the same way; "
+        "package.module:Class is another policy, for a comparison.",
     )
     andes: AndesArgs = Field(default_factory=AndesArgs)
     router: Literal["qoe", "pow2", "round_robin"] = "qoe"

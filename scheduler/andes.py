@@ -90,7 +90,11 @@ class AndesScheduler(TrackingScheduler):
         promised, rate = self.streams.promised_tokens_per_s, self.step_time.tokens_per_s
         self._rebuild_budget.pass_time(now_s, bool(self.waiting), promised, rate)
         snapshot = take_snapshot(
-            self._engine_state(now_s), self.streams, self.step_time.fitted(), self.settings
+            self._engine_state(now_s),
+            self.streams,
+            self.step_time.fitted(),
+            self.settings,
+            horizon_s=getattr(self._policy, "horizon_s", None),
         )
         decided = self._policy.plan(snapshot) if self._policy is not None else None
         return Aside() if decided is None else self._apply(decided)

@@ -40,8 +40,11 @@ def take_snapshot(
     streams: LiveStreams,
     step_time: StepTime,
     settings: SchedulerSettings,
+    horizon_s: float | None = None,
 ) -> Snapshot:
     """Forecast every live stream, and weigh it in KV blocks.
+
+    The forecast is for `horizon_s`; None is the horizon of the settings.
 
     Waiting streams start after their own prefill or transfer; running ones go on with the
     next step.
@@ -69,7 +72,7 @@ def take_snapshot(
     can_free[:num_running] = engine.can_free
     return Snapshot(
         num_running=num_running,
-        forecast=readers.forecast(slots, now_s, settings.horizon_s),
+        forecast=readers.forecast(slots, now_s, horizon_s or settings.horizon_s),
         start_delay_s=start_delay_s,
         slack_s=readers.slack_s(slots, now_s),
         is_away=readers.is_away(slots),

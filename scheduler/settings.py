@@ -8,18 +8,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from qoe.expectation import TDS_RANGE, TTFT_RANGE_S, Expectation
+from scheduler.imported import imported_policy
 
 SETTINGS_ENV = "ANDES_SCHEDULER_SETTINGS"
 REPORT_ENDPOINT_ENV = "ANDES_REPORT_ENDPOINT"
 METRICS_ENDPOINT_ENV = "ANDES_METRICS_ENDPOINT"
 FEEDBACK_ENDPOINT_ENV = "ANDES_FEEDBACK_ENDPOINT"
 
-PolicyName = Literal["andes", "andes-paper", "lqsf", "round-robin", "fcfs"]
+OWN_POLICIES = ("andes", "fcfs")
+
+
+def _policy_name(given: Any) -> str:
+    if isinstance(given, str) and given in OWN_POLICIES:
+        return given
+    try:
+        imported_policy(given)
+    except ValueError as error:
+        raise PydanticCustomError(
+            "policy",
+            "Input should be 'andes', 'fcfs' or package.module:Class of a policy: {reason}",
+            {"reason": str(error)},
+        ) from None
+    return str(given)
+
+
+PolicyName = Annotated[str, BeforeValidator(_policy_name)]
 Objective = Literal["mean", "max-min", "perfect"]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
@@ -31,7 +50,9 @@ class SchedulerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: PolicyName = Field(
-        default="andes", description="Who orders the streams; fcfs only measures them."
+        default="andes",
+        description="Who orders the streams: andes, fcfs (which only measures them), or "
+        "package.module:Class of another policy.",
     )
     resume: Literal["recompute", "offload"] = Field(
         default="recompute",
@@ -111,21 +132,6 @@ class SchedulerSettings(BaseModel):
     report_period_s: Seconds = 0.1
     objective: Objective = Field(
         default="mean", description="What QoE gain adds up to: the paper's three."
-    )
-    round_robin_quantum_s: Seconds = Field(
-        default=2.0, description="A turn on KV memory, with round-robin."
-    )
-    paper_refiner: bool = Field(
-        default=True, description="Whether andes-paper pays for its preemptions (v2)."
-    )
-    paper_solver: Literal["greedy", "exact"] = Field(
-        default="greedy", description="How andes-paper packs; exact is for ablations."
-    )
-    paper_preemption_cap: float | None = Field(
-        default=None,
-        ge=0,
-        le=1000,
-        description="Preemptions per request on average that andes-paper may make (v1).",
     )
 
     @property

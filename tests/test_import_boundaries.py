@@ -22,10 +22,10 @@ ADAPTERS = {
     "scheduler/andes.py": {"vllm"},
     "router/request_router.py": {"ray"},
 }
-IN_OTHER_ROOMS = {"numpy", "msgspec", "pydantic"}
+IN_OTHER_ROOMS = {"numpy", "msgspec", "pydantic", "pydantic_core"}
 # The client's rooms are small enough to be installed anywhere.
 SELF_CONTAINED = {"qoe", "pacer"}
-ABOVE_DEPLOYMENTS = {"bench", "tests"}
+ABOVE_DEPLOYMENTS = {"bench", "evidence", "tests"}
 
 
 def imported(path: Path) -> set[str]:

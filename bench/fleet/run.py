@@ -30,8 +30,8 @@ from bench.replay.arguments import Cell
 from bench.replay.engine import IDLE_STEP_S
 from bench.replay.profiles import latency_profile
 from bench.replay.results import OnProgress, Run, plan_ms
-from bench.replay.run import engine_size, largest_stream, with_kv_for_all
-from bench.replay.schedulers import SCHEDULERS, settings_of
+from bench.replay.run import engine_size, largest_stream
+from bench.replay.schedulers import settings_of
 from bench.replay.workload import is_possible, plan_workload
 from bench.scores import percentile
 from router.settings import PolicyName
@@ -75,7 +75,7 @@ def replay_fleet(
         tells_of_ends=not fleet.direct_streaming,
     )
     scaler = _scaler(scaling, fleet)
-    make = _maker(cell, fleet, load, rows)
+    make = _maker(cell, fleet)
     engines: Engines = (
         Share(make) if workers is None else workers.engines(make, _lookahead_s(make, fleet))
     )
@@ -124,16 +124,12 @@ def _scaler(scaling: Scaling | None, fleet: Fleet) -> Scaler | None:
     return scaler_of(scaling, fleet)
 
 
-def _maker(
-    cell: Cell, fleet: Fleet, load: LoadColumns, rows: Sequence[int]
-) -> ReplicaMaker:
+def _maker(cell: Cell, fleet: Fleet) -> ReplicaMaker:
     profile = latency_profile(cell.profile)
     settings = settings_of(cell, profile)
     if fleet.report_period_s is not None:
         settings = settings.model_copy(update={"report_period_s": fleet.report_period_s})
     size = engine_size(cell, profile)
-    if SCHEDULERS[cell.scheduler].has_kv_for_all:
-        size = with_kv_for_all(size, map(load.__getitem__, rows))
     times = fleet.engine_size
     return ReplicaMaker(
         settings, size.of_size(times), profile.cost.of_size(times), fleet.speeds

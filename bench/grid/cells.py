@@ -130,10 +130,9 @@ PAPER = Contender("andes-paper")
 ANDES = Contender("andes")
 PAPER_OFFLOAD = Contender("andes-paper", "offload")
 ANDES_OFFLOAD = Contender("andes", "offload")
-CEILING = Contender("ceiling")
 # fcfs evicts so seldom that offload changes nothing for it.
 RECOMPUTE = (FCFS, PAPER, ANDES)
-MEMORY = (PAPER_OFFLOAD, ANDES_OFFLOAD, CEILING)
+MEMORY = (PAPER_OFFLOAD, ANDES_OFFLOAD)
 CONTENDERS = (*RECOMPUTE, *MEMORY)
 
 POISSON = Load(1.0)
@@ -169,8 +168,8 @@ ABLATIONS = {
     "C": (
         Contender("round-robin"),
         Contender("lqsf"),
-        Contender("andes-paper", settings=(("paper_refiner", "false"),)),
-        Contender("andes-paper", settings=(("paper_solver", "exact"),)),
+        Contender("evidence.baselines.paper:PaperWithoutRefiner"),
+        Contender("evidence.baselines.paper:PaperExact"),
         *_LEVERS,
         # The largest share there is: as good as no limit on promises.
         Contender("andes", settings=(("promise_share", "10"),)),

@@ -18,7 +18,6 @@ from bench.grid.capacity import CURVES, THRESHOLDS, Curve, curve_grid, points_of
 from bench.grid.cells import (
     BY_INTENSITY,
     BY_SHARE,
-    CEILING,
     CENTRE,
     CONTENDERS,
     CURVE_CONTENDERS,
@@ -213,8 +212,6 @@ def _colour(contender: Contender) -> str:
 
 
 def _line(contender: Contender) -> Any:
-    if contender == CEILING:
-        return "dotted"
     return (0, (4, 1.6)) if contender.resume == "offload" else "solid"
 
 

@@ -19,7 +19,7 @@ _TDS = "reading"
 _SATURATION_SEED = 0
 # Real time of one generated token on one core of the machine this was written on, and of
 # reading the lengths and making an engine.
-_US_PER_TOKEN = {"fcfs": 21.0, "ceiling": 24.0}
+_US_PER_TOKEN = {"fcfs": 21.0}
 _US_PER_TOKEN_PLANNED = 30.0
 _START_S = 0.2
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.grid.cells import CEILING, CELLS, CENTRE, CONTENDERS, FCFS, Contender, Load
+from bench.grid.cells import ANDES_OFFLOAD, CELLS, CENTRE, CONTENDERS, FCFS, Contender, Load
 from bench.grid.results import Grid, GridResult, Metric, largest
 from bench.grid.verdicts import ablations, capacities, failures, losses, verdicts
 from bench.markdown import number, pipe_table
@@ -76,10 +76,10 @@ def _seeds(result: GridResult, regime: str) -> str:
                 if (row.regime, row.load, row.contender) == (regime, CENTRE, contender)
             }
         )
-        for contender in (FCFS, CEILING)
+        for contender in (FCFS, ANDES_OFFLOAD)
     ]
     return f"{counts[0]}" + (
-        f"; offload, ceiling {counts[1]}" if counts[1] not in (0, counts[0]) else ""
+        f"; offload {counts[1]}" if counts[1] not in (0, counts[0]) else ""
     )
 
 
@@ -90,11 +90,7 @@ def _means(grid: Grid, regimes: Sequence[str]) -> str:
         for load in CELLS
     ]
     head = ("mean area QoE", *(contender.name for contender in CONTENDERS))
-    said = [
-        "Mean ± standard deviation over the seeds; the best beside `ceiling` is bold. "
-        "`ceiling` is `fcfs` with KV memory for every stream. It is no upper bound where "
-        "compute runs out: it lets all streams in, and all of them slow down."
-    ]
+    said = ["Mean ± standard deviation over the seeds; the best is bold."]
     if "B" in regimes:
         said.append(
             "In B the engine runs out of seats and compute before memory, so only "
@@ -109,11 +105,11 @@ def _marked(grid: Grid, regime: str, load: Load) -> list[str]:
         for contender in CONTENDERS
     }
     means = {c: f"{np.mean(v):.3f}" for c, v in values.items() if v}
-    best = max((text for c, text in means.items() if c != CEILING), default="")
+    best = max(means.values(), default="")
     cells = []
     for contender, found in values.items():
         text = means.get(contender, "–")
-        if text == best and contender != CEILING:
+        if text == best:
             text = f"**{text}**"
         cells.append(text + (f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else ""))
     return cells

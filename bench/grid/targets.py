@@ -10,7 +10,6 @@ import numpy as np
 from bench.grid.cells import (
     ANDES,
     ANDES_OFFLOAD,
-    CEILING,
     CELLS,
     FCFS,
     PAPER,
@@ -23,7 +22,6 @@ Pair = tuple[Contender, Contender]
 
 MIN_OVER_FCFS = {"A": 2.0, "B": 1.4, "C": 2.0}
 MIN_OVER_PAPER = {"A": 1.1, "C": 1.1}
-MIN_OVER_CEILING = {"A": 0.97, "C": 0.97}
 MIN_TOKENS = {ANDES: 0.96, ANDES_OFFLOAD: 0.98}
 # Smaller differences are read as the same: of QoE, and of seconds.
 _SAME_QOE = 0.0005
@@ -77,7 +75,6 @@ def _ratios(
     for minima, pair in (
         (MIN_OVER_FCFS, (ANDES, FCFS)),
         (MIN_OVER_PAPER, (ANDES, PAPER)),
-        (MIN_OVER_CEILING, (ANDES_OFFLOAD, CEILING)),
     ):
         for name in regimes:
             if name in minima:

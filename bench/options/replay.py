@@ -24,9 +24,18 @@ from bench.options.parsers import (
 from bench.replay.arguments import PACES, TTFT_BY_INPUT
 from bench.replay.profiles import DEFAULT_PROFILE, latency_profile
 from qoe.expectation import TDS_RANGE, TTFT_RANGE_S
+from scheduler.imported import imported_policy
 
 # The names of `bench.replay.schedulers.SCHEDULERS`, which takes longer to import.
-SCHEDULER_NAMES = ("fcfs", "round-robin", "lqsf", "andes-paper", "andes", "ceiling")
+SCHEDULER_NAMES = (
+    "fcfs",
+    "shortest-prompt",
+    "round-robin",
+    "lqsf",
+    "tokenflow",
+    "andes-paper",
+    "andes",
+)
 RESUMES = ("recompute", "offload")
 
 _TTFT = Limits(*TTFT_RANGE_S, "seconds")
@@ -42,6 +51,19 @@ def _one_of(names: tuple[str, ...]) -> Any:
         return text
 
     return parse
+
+
+def _scheduler(flag: str, text: str) -> str:
+    if text in SCHEDULER_NAMES:
+        return text
+    try:
+        imported_policy(text)
+    except ValueError as error:
+        raise UserError(
+            f"{flag}={shown(text)} is invalid: it must be one of "
+            f"{', '.join(SCHEDULER_NAMES)}, or package.module:Class of a policy: {error}."
+        ) from None
+    return text
 
 
 def _number_or(names: tuple[str, ...], limits: Limits) -> Any:
@@ -131,9 +153,9 @@ Scheduler = Annotated[
     list[str] | None,
     checked(
         "--scheduler",
-        _one_of(SCHEDULER_NAMES),
+        _scheduler,
         "|".join(SCHEDULER_NAMES),
-        "Repeat it to compare. ceiling is fcfs with memory for every stream.",
+        "Repeat it to compare. Any other policy is named as package.module:Class.",
         MEASURE,
         show_default="fcfs and andes",
     ),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +15,9 @@ from bench.replay.arguments import Cell
 from bench.replay.engine import VirtualEngine
 from bench.replay.profiles import LatencyProfile, latency_profile
 from bench.replay.results import OnProgress, Run, RunSummary, plan_ms
-from bench.replay.schedulers import SCHEDULERS, settings_of
+from bench.replay.schedulers import settings_of
 from bench.replay.virtual_config import MAX_MODEL_LEN, EngineSize
-from bench.replay.workload import is_possible, largest_together, plan_workload
+from bench.replay.workload import is_possible, plan_workload
 from bench.scores import Scores
 
 
@@ -38,8 +37,6 @@ def replay(cell: Cell, on_progress: OnProgress | None = None) -> Run:
     limit_tokens = largest_stream(size)
     rows = [row for row, s in enumerate(streams) if is_possible(s, limit_tokens)]
     served = [streams[row] for row in rows]
-    if SCHEDULERS[cell.scheduler].has_kv_for_all:
-        size = with_kv_for_all(size, served)
     scores = Scores([stream.arrival_s for stream in streams])
     book = _Book(streams, rows, scores, on_progress)
     engine = MeteredEngine(settings, size, cost=profile.cost, on_done=book.ended)
@@ -111,12 +108,6 @@ def largest_stream(size: EngineSize) -> int:
     """Tokens of the largest stream that an engine can ever finish."""
     # Block 0 is vLLM's null block.
     return min((size.num_blocks - 1) * size.block_size_tokens, MAX_MODEL_LEN)
-
-
-def with_kv_for_all(size: EngineSize, served: Iterable[PlannedStream]) -> EngineSize:
-    """Memory for as many streams as may run at once, however large they are."""
-    needed = largest_together(served, size.max_num_seqs, size.block_size_tokens)
-    return replace(size, kv_tokens=max(size.kv_tokens, needed))
 
 
 def _summary(engine: MeteredEngine, book: _Book) -> RunSummary:

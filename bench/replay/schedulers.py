@@ -1,8 +1,10 @@
-"""The schedulers a replay compares, by name, and their settings. No vLLM here."""
+"""The schedulers a replay compares, by name, and their settings. No vLLM here.
+
+Any other policy has its import string for a name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,35 +12,22 @@ from pydantic import ValidationError
 from bench.errors import UserError, shown
 from bench.replay.arguments import Cell
 from bench.replay.profiles import LatencyProfile
-from scheduler.settings import PolicyName, SchedulerSettings
+from scheduler.settings import SchedulerSettings
 
 # Fields of the settings that have an option of their own.
 _OPTION_OF = {"policy": "--scheduler", "resume": "--resume"}
 _FIELDS = tuple(name for name in SchedulerSettings.model_fields if name not in _OPTION_OF)
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """One scheduler of a comparison.
-
-    Attributes:
-        policy: What it is called in the settings.
-        has_kv_for_all: It is given memory for every stream it may run at once.
-    """
-
-    policy: PolicyName
-    has_kv_for_all: bool = False
-
-
-# `ceiling` shows what memory alone costs: nothing is ever evicted. Where compute or seats
-# run out as well it is no upper bound, for it still serves in order of arrival.
-SCHEDULERS: dict[str, Contender] = {
-    "fcfs": Contender("fcfs"),
-    "round-robin": Contender("round-robin"),
-    "lqsf": Contender("lqsf"),
-    "andes-paper": Contender("andes-paper"),
-    "andes": Contender("andes"),
-    "ceiling": Contender("fcfs", has_kv_for_all=True),
+# What `SchedulerSettings.policy` calls them.
+SCHEDULERS: dict[str, str] = {
+    "fcfs": "fcfs",
+    "shortest-prompt": "evidence.baselines.shortest_prompt:ShortestPromptPolicy",
+    "round-robin": "evidence.baselines.round_robin:RoundRobinPolicy",
+    "lqsf": "evidence.baselines.lqsf:LqsfPolicy",
+    "tokenflow": "evidence.baselines.tokenflow:TokenFlowPolicy",
+    "andes-paper": "evidence.baselines.paper:PaperPolicy",
+    "andes": "andes",
 }
 
 
@@ -46,10 +35,11 @@ def settings_of(cell: Cell, profile: LatencyProfile) -> SchedulerSettings:
     """The settings of the scheduler of a cell.
 
     Raises:
-        UserError: `cell.settings` has an unknown field or a bad value.
+        UserError: `cell.settings` has an unknown field or a bad value, or `cell.scheduler`
+            is neither one of `SCHEDULERS` nor the import string of a policy.
     """
     fields: dict[str, Any] = {
-        "policy": SCHEDULERS[cell.scheduler].policy,
+        "policy": SCHEDULERS.get(cell.scheduler, cell.scheduler),
         "resume": cell.resume,
     }
     if cell.resume == "offload":
@@ -74,4 +64,7 @@ def _sentence(error: ValidationError, overrides: dict[str, str]) -> str:
     reason = first["msg"].removeprefix("Value error, ")
     key = str(first["loc"][0]) if first["loc"] else ""
     what = f"{key}={shown(overrides[key])}" if key in overrides else " ".join(overrides)
-    return f"--set {what} is invalid: {reason[:1].lower()}{reason[1:]}."
+    where = f"--set {what}"
+    if key in _OPTION_OF:
+        where = f"{_OPTION_OF[key]}={shown(first['input'])}"
+    return f"{where} is invalid: {reason[:1].lower()}{reason[1:]}."

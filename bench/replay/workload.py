@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bench.errors import UserError
 from bench.load import BurstShape, PlannedStream, cyclic_burst, plan_load
@@ -42,17 +42,6 @@ def plan_workload(scenario: Scenario) -> tuple[PlannedStream, ...]:
 def is_possible(stream: PlannedStream, limit_tokens: int) -> bool:
     """Whether an engine that holds at most this much of one stream can ever finish it."""
     return stream.input_tokens + stream.output_tokens <= limit_tokens
-
-
-def largest_together(
-    streams: Iterable[PlannedStream], count: int, block_size_tokens: int
-) -> int:
-    """KV tokens, in whole blocks, that any `count` of the streams need at most."""
-    blocks = sorted(
-        (-(-(s.input_tokens + s.output_tokens) // block_size_tokens) for s in streams),
-        reverse=True,
-    )
-    return sum(blocks[:count]) * block_size_tokens
 
 
 def _arrivals(scenario: Scenario) -> Sequence[Request]:

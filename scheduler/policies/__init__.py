@@ -1,35 +1,20 @@
-"""The policies: pure, snapshot in, plan out. `policy_for` picks one by its name."""
+"""The policies: pure, snapshot in, plan out. `policy_for` makes the one in the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from scheduler.imported import imported_policy
 from scheduler.policies.andes import AndesPolicy
 from scheduler.policies.base import Policy
-from scheduler.policies.lqsf import LqsfPolicy
-from scheduler.policies.paper import PaperPolicy
-from scheduler.policies.round_robin import RoundRobinPolicy
-from scheduler.settings import PolicyName, SchedulerSettings
+from scheduler.settings import SchedulerSettings
 
-__all__ = [
-    "AndesPolicy",
-    "LqsfPolicy",
-    "PaperPolicy",
-    "Policy",
-    "RoundRobinPolicy",
-    "policy_for",
-]
-
-# With fcfs vLLM itself decides.
-_POLICIES: dict[PolicyName, Callable[[SchedulerSettings], Policy]] = {
-    "andes": AndesPolicy,
-    "andes-paper": PaperPolicy,
-    "lqsf": LqsfPolicy,
-    "round-robin": RoundRobinPolicy,
-}
+__all__ = ["AndesPolicy", "Policy", "policy_for"]
 
 
 def policy_for(settings: SchedulerSettings) -> Policy | None:
     """The policy that `settings.policy` names; None where vLLM itself decides."""
-    make = _POLICIES.get(settings.policy)
-    return None if make is None else make(settings)
+    if settings.policy == "fcfs":
+        return None
+    if settings.policy == "andes":
+        return AndesPolicy(settings)
+    made: Policy = imported_policy(settings.policy)(settings)
+    return made

@@ -8,7 +8,11 @@ from scheduler.snapshot import Plan, Snapshot
 
 
 class Policy(Protocol):
-    """Decides who runs in the next step. Same snapshot, same plan."""
+    """Decides who runs in the next step. Same snapshot, same plan.
+
+    A policy with an attribute `horizon_s`, seconds > 0, has `Snapshot.forecast` made for
+    that horizon.
+    """
 
     def plan(self, snapshot: Snapshot) -> Plan | None:
         """The plan of the next step; None leaves the step to vLLM as it is."""

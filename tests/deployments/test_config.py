@@ -43,6 +43,11 @@ def test_defaults_need_nothing_but_a_model() -> None:
         pytest.param({"router": "best"}, ["args.router='best'", "'pow2'"], id="router"),
         pytest.param({"scheduler": 1}, ["args.scheduler=1", "'fcfs'"], id="scheduler"),
         pytest.param(
+            {"scheduler": "evidence.baselines.paper:Nobody"},
+            ["args.scheduler='evidence.baselines.paper:Nobody'", "'fcfs'", "'Nobody'"],
+            id="no-such-policy",
+        ),
+        pytest.param(
             {"accelerator": "tpu"}, ["args.accelerator='tpu'", "'auto'"], id="accelerator"
         ),
         pytest.param({"streaming": "sse"}, ["args.streaming='sse'", "'handle'"], id="path"),
@@ -128,6 +133,12 @@ def test_the_default_profile_reaches_the_scheduler(
 def test_the_andes_settings_reach_the_scheduler() -> None:
     args = AppArgs.parse(MODEL | {"andes": {"horizon_s": 3.0}})
     assert args.scheduler_settings == SchedulerSettings(horizon_s=3.0)
+
+
+def test_another_policy_reaches_the_scheduler_by_its_import_string() -> None:
+    name = "evidence.baselines.paper:PaperPolicy"
+    args = AppArgs.parse(MODEL | {"scheduler": name})
+    assert args.scheduler_settings == SchedulerSettings(policy=name)
 
 
 def test_moves_are_off_unless_asked_for() -> None:

@@ -57,7 +57,7 @@ def require_every_stream_once(run: Run) -> None:
     assert (run.scores.tokens > 0).all()
 
 
-@pytest.mark.parametrize("scheduler", ["fcfs", "andes", "ceiling"])
+@pytest.mark.parametrize("scheduler", ["fcfs", "andes", "andes-paper"])
 @pytest.mark.parametrize("router", ["round_robin", "qoe"])
 def test_one_replica_is_a_replay_of_the_same_load(
     play, make_cell, router, scheduler

@@ -99,7 +99,7 @@ def test_faults_are_the_same_in_two_processes(
     "options",
     [
         {"cell": {"scheduler": "fcfs"}},
-        {"cell": {"scheduler": "ceiling"}},
+        {"cell": {"scheduler": "lqsf"}},
         {"report_delay_s": 0.0},
         {"report_delay_s": 1.0},
         {"cell": {"resume": "offload", "kv_tokens": 600}},
@@ -110,7 +110,7 @@ def test_faults_are_the_same_in_two_processes(
     ],
     ids=[
         "fcfs",
-        "ceiling",
+        "another policy",
         "at once",
         "late",
         "offload",

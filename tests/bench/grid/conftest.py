@@ -15,7 +15,7 @@ from bench.replay.results import PlanMs, RunSummary
 from bench.results import Environment
 from bench.scores import Stall, Tds, Ttft
 
-QOE = {"fcfs": 0.3, "andes-paper": 0.5, "andes": 0.8, "ceiling": 0.9}
+QOE = {"fcfs": 0.3, "andes-paper": 0.5, "andes": 0.8}
 
 
 def make_metrics(qoe: float = 0.8, **fields) -> RunSummary:

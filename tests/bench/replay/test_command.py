@@ -74,12 +74,12 @@ def test_every_option_reaches_the_run(trace, tmp_path) -> None:
         "--cycle-s", 4, "--duration-s", 2, "--lengths", lengths, "--seed", 3,
         "--ttft-s", "input/5000", "--tds", 7.5, "--kv-tokens", 512,
         "--resume", "offload", "--set", "replan_period_s=0.2",
-        "--scheduler", "ceiling", "--scheduler", "fcfs", "--scheduler", "ceiling",
+        "--scheduler", "lqsf", "--scheduler", "fcfs", "--scheduler", "lqsf",
         "--profile", "phi-3-mini/a100-sxm4-40gb/tp1", "--json", out,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     written = json.loads(out.read_text())
-    assert [run["scheduler"] for run in written["runs"]] == ["ceiling", "fcfs"]
+    assert [run["scheduler"] for run in written["runs"]] == ["lqsf", "fcfs"]
     assert written["arguments"] | {"json": None} == {
         "trace": None,
         "synthetic": True,
@@ -96,7 +96,7 @@ def test_every_option_reaches_the_run(trace, tmp_path) -> None:
         "tds": 7.5,
         "seed": 3,
         "settings": {"replan_period_s": "0.2"},
-        "scheduler": ["ceiling", "fcfs", "ceiling"],
+        "scheduler": ["lqsf", "fcfs", "lqsf"],
         "json": None,
         "plot": None,
     }
@@ -118,7 +118,7 @@ def test_refused_requests_are_told_of(trace) -> None:
         (["--synthetic", "--profile", "gpt"], "llama-3.1-8b/h100-sxm-80gb/tp1, "),
         (
             ["--synthetic", "--scheduler", "sjf"],
-            "fcfs, round-robin, lqsf, andes-paper, andes",
+            "fcfs, shortest-prompt, round-robin, lqsf, tokenflow, andes-paper, andes",
         ),
         (["--synthetic", "--resume", "swap"], "one of recompute, offload"),
         (

@@ -1,7 +1,5 @@
 """What a replay must be able to rely on in the virtual engine."""
 
-from typing import get_args
-
 import numpy as np
 import pytest
 
@@ -10,9 +8,10 @@ pytest.importorskip("vllm")
 from bench.load import PlannedStream
 from bench.replay.cost import StepCost
 from bench.replay.engine import VirtualEngine
+from bench.replay.schedulers import SCHEDULERS
 from bench.replay.virtual_config import EngineSize
 from qoe import Expectation
-from scheduler.settings import PolicyName, SchedulerSettings
+from scheduler.settings import SchedulerSettings
 
 READER = Expectation(ttft_s=1.0, tds=5.0)
 COST = StepCost(base_s=0.02, per_stream_s=1e-4, per_prefill_token_s=1e-4)
@@ -40,7 +39,7 @@ def deliveries(policy: str, load: list[PlannedStream], **options) -> dict[str, l
     return engine.delivered_at_s
 
 
-@pytest.mark.parametrize("policy", get_args(PolicyName))
+@pytest.mark.parametrize("policy", SCHEDULERS.values(), ids=SCHEDULERS)
 def test_no_policy_peeks_at_max_tokens(busy_load, policy) -> None:
     once, twice, four_times = (
         deliveries(policy, busy_load, max_tokens_factor=factor) for factor in (1, 2, 4)

@@ -31,16 +31,6 @@ def test_the_load_is_more_than_the_engine_holds(make_cell) -> None:
     assert replay(make_cell(scheduler="fcfs")).summary.peak_waiting > 20
 
 
-def test_under_the_ceiling_nobody_waits_for_memory(make_cell) -> None:
-    run = replay(make_cell(scheduler="ceiling"))
-    assert run.summary.preemptions_per_request == 0
-    assert run.summary.peak_waiting == 0
-    assert (
-        run.summary.mean_qoe_area
-        > replay(make_cell(scheduler="fcfs")).summary.mean_qoe_area
-    )
-
-
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_stream_as_large_as_the_engine_is_served_and_a_larger_one_refused(
     make_cell, trace, scheduler

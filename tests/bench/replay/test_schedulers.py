@@ -1,24 +1,35 @@
-from typing import get_args
-
 import pytest
 
 from bench.errors import UserError
 from bench.options.replay import SCHEDULER_NAMES
 from bench.replay.profiles import DEFAULT_PROFILE, latency_profile
 from bench.replay.schedulers import SCHEDULERS, settings_of
-from scheduler.settings import PolicyName, SchedulerSettings
+from scheduler.policies import policy_for
+from scheduler.settings import SchedulerSettings
 
 PROFILE = latency_profile(DEFAULT_PROFILE)
 
 
-def test_the_command_offers_every_policy_and_the_ceiling() -> None:
+def test_the_command_offers_every_scheduler_and_each_is_its_own() -> None:
     assert tuple(SCHEDULERS) == SCHEDULER_NAMES
-    assert set(SCHEDULERS) == {*get_args(PolicyName), "ceiling"}
+    assert len(set(SCHEDULERS.values())) == len(SCHEDULERS)
 
 
-@pytest.mark.parametrize("name", get_args(PolicyName))
-def test_a_policy_is_called_what_its_settings_call_it(make_cell, name) -> None:
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_name_stands_for_a_policy_that_can_be_made(make_cell, name) -> None:
+    settings = settings_of(make_cell(scheduler=name), PROFILE)
+    assert settings.policy == SCHEDULERS[name]
+    assert (policy_for(settings) is None) is (name == "fcfs")
+
+
+def test_any_other_policy_is_its_own_name(make_cell) -> None:
+    name = "evidence.baselines.paper:PaperExact"
     assert settings_of(make_cell(scheduler=name), PROFILE).policy == name
+
+
+def test_a_name_of_no_policy_is_refused_by_its_option(make_cell) -> None:
+    with pytest.raises(UserError, match="--scheduler=sjf is invalid: input should be"):
+        settings_of(make_cell(scheduler="sjf"), PROFILE)
 
 
 def test_settings_are_the_defaults_where_nothing_is_set(make_cell) -> None:

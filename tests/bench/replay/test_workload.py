@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.replay.workload import is_possible, largest_together, plan_workload
+from bench.replay.workload import is_possible, plan_workload
 from qoe import PROFILES
 
 LENGTHS = "num_prefill_tokens,num_decode_tokens\n1000,10\n2000,20\n3000,30\n"
@@ -86,11 +86,3 @@ def test_a_stream_is_possible_up_to_the_limit_itself(make_cell) -> None:
     stream = plan_workload(make_cell())[0]
     assert is_possible(stream, 140)
     assert not is_possible(stream, 139)
-
-
-def test_memory_for_any_few_is_memory_for_the_largest(make_cell) -> None:
-    streams = plan_workload(make_cell())
-    longest = max(s.input_tokens + s.output_tokens for s in streams)
-    assert largest_together(streams, 1, 16) == -(-longest // 16) * 16
-    everything = largest_together(streams, 1000, 1)
-    assert everything == sum(s.input_tokens + s.output_tokens for s in streams)

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from scheduler.policies.andes import AndesPolicy
-from scheduler.policies.lqsf import LqsfPolicy
-from scheduler.policies.paper import PaperPolicy
 from scheduler.settings import SchedulerSettings
 
 SETTINGS = SchedulerSettings(min_residency_s=0.0)
@@ -84,10 +82,9 @@ def test_nothing_is_promised_to_who_is_away(snapshot_of) -> None:
         assert bool(plan.preempt.size) == is_admitted
 
 
-@pytest.mark.parametrize("policy", [AndesPolicy, LqsfPolicy, PaperPolicy])
-def test_every_policy_of_the_readers_gives_up_who_is_away(snapshot_of, policy) -> None:
+def test_who_is_away_gives_way_before_a_reader_with_a_buffer(snapshot_of) -> None:
     snapshot = snapshot_of([JUST_LEFT, {"tokens": 30}], [NEW])
-    plan = policy(SETTINGS).plan(snapshot)
+    plan = AndesPolicy(SETTINGS).plan(snapshot)
     assert plan is not None
     assert plan.preempt.tolist() == [0]
 

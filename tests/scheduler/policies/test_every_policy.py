@@ -12,16 +12,22 @@ from qoe import Expectation
 from scheduler.policies import policy_for
 from scheduler.settings import SchedulerSettings
 
+PAPER = "evidence.baselines.paper"
 POLICIES = {
     "andes": {"policy": "andes"},
-    "andes-paper": {"policy": "andes-paper"},
-    "no refiner": {"policy": "andes-paper", "paper_refiner": False},
-    "exact": {"policy": "andes-paper", "paper_solver": "exact"},
-    "capped": {"policy": "andes-paper", "paper_preemption_cap": 0.5},
-    "max-min": {"policy": "andes-paper", "objective": "max-min"},
-    "perfect": {"policy": "andes-paper", "objective": "perfect"},
-    "lqsf": {"policy": "lqsf"},
-    "round-robin": {"policy": "round-robin"},
+    "andes-paper": {"policy": f"{PAPER}:PaperPolicy"},
+    "long horizon": {"policy": f"{PAPER}:PaperLongHorizon"},
+    "no refiner": {"policy": f"{PAPER}:PaperWithoutRefiner"},
+    "exact": {"policy": f"{PAPER}:PaperExact"},
+    "first version": {"policy": f"{PAPER}:PaperFirstVersion"},
+    "max-min": {"policy": f"{PAPER}:PaperPolicy", "objective": "max-min"},
+    "perfect": {"policy": f"{PAPER}:PaperPolicy", "objective": "perfect"},
+    "lqsf": {"policy": "evidence.baselines.lqsf:LqsfPolicy"},
+    "shortest-prompt": {
+        "policy": "evidence.baselines.shortest_prompt:ShortestPromptPolicy"
+    },
+    "tokenflow": {"policy": "evidence.baselines.tokenflow:TokenFlowPolicy"},
+    "round-robin": {"policy": "evidence.baselines.round_robin:RoundRobinPolicy"},
 }
 every_policy = pytest.mark.parametrize("options", POLICIES.values(), ids=POLICIES)
 seeds = st.integers(0, 2**32)
@@ -121,7 +127,3 @@ def test_a_light_load_is_served_exactly_as_vllm_serves_it(
     vllm.run(streams)
     assert ours.delivered_at_s == vllm.delivered_at_s
     assert ours.scheduler.streams.preemptions_total == 0
-
-
-def test_with_fcfs_there_is_no_policy() -> None:
-    assert policy_for(SchedulerSettings(policy="fcfs")) is None

@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.policies import LqsfPolicy, packing
+from evidence.baselines.lqsf import LqsfPolicy
+from scheduler.policies import packing
 from scheduler.settings import SchedulerSettings
 
 POLICY = LqsfPolicy(SchedulerSettings())
@@ -55,7 +56,10 @@ def test_who_is_left_out_where_packing_stops_stays(snapshot_of, monkeypatch) -> 
 
 
 def test_readers_near_their_end_of_patience_are_served_first(make_engine, burst) -> None:
-    engines = [make_engine(settings={"policy": p}) for p in ("lqsf", "fcfs")]
+    engines = [
+        make_engine(settings={"policy": policy})
+        for policy in ("evidence.baselines.lqsf:LqsfPolicy", "fcfs")
+    ]
     for engine in engines:
         engine.run(burst(30))
     lqsf, fcfs = ([times[0] for times in e.delivered_at_s.values()] for e in engines)

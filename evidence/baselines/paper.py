@@ -8,13 +8,14 @@ the paper is silent, the reason for what is done stands at the place.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from scheduler.policies.exact import solve
+from evidence.baselines.exact import solve
+from evidence.baselines.refiner import Refiner
+from evidence.baselines.room import Room
 from scheduler.policies.objective import gain
-from scheduler.policies.refiner import Refiner
-from scheduler.policies.room import Room
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Bools, Floats, Ints, Plan, Snapshot
 
@@ -51,9 +52,20 @@ class PaperPolicy:
 
     With the refiner, a batch larger than the best size B shrinks as its streams end, not by
     preemption: the refiner only knows preemptions that an admission pays for.
+
+    Attributes:
+        horizon_s: How far QoE is forecast. The paper leaves Δt to the operator.
+        refines: Whether preemptions are paid for (v2).
+        is_exact: Whether the knapsacks are solved to the optimum.
+        preemption_cap: Preemptions per request, on average over all that ever came (v1);
+            None is no cap.
     """
 
     settings: SchedulerSettings
+    horizon_s: ClassVar[float] = 5.0
+    refines: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = False
+    preemption_cap: ClassVar[float | None] = None
 
     def plan(self, snapshot: Snapshot) -> Plan | None:
         if not is_triggered(snapshot):
@@ -62,7 +74,7 @@ class PaperPolicy:
         running, order = snapshot.num_running, solution.order
         admissions = order[(order >= running) & solution.chosen[order]]
         unchosen = order[(order < running) & ~solution.chosen[order]]
-        if self.settings.paper_refiner:
+        if self.refines:
             asking = order[order >= running]
             refiner = self._refiner(snapshot, solution)
             admitted, victims = refiner.refine(admissions, unchosen, asking)
@@ -92,7 +104,7 @@ class PaperPolicy:
         room = Room.of(snapshot, batch_size)
         # Blocks that are not free at once cannot be given to anyone in this step.
         must_stay = snapshot.is_running & ~snapshot.can_free
-        if self.settings.paper_solver == "exact":
+        if self.is_exact:
             chosen = _exactly(room, worth, must_stay)
         else:
             chosen = room.fill(order, must_stay)
@@ -128,10 +140,11 @@ class PaperPolicy:
 
     def _max_victims(self, snapshot: Snapshot) -> float:
         """v1's cap: preemptions per request, on average over all that ever came."""
-        cap = self.settings.paper_preemption_cap
-        if cap is None:
+        if self.preemption_cap is None:
             return np.inf
-        return max(0.0, cap * snapshot.accepted_total - snapshot.preemptions_total)
+        return max(
+            0.0, self.preemption_cap * snapshot.accepted_total - snapshot.preemptions_total
+        )
 
     def _admissible(
         self, snapshot: Snapshot, solution: _Solution, admissions: Ints, victims: Ints
@@ -142,6 +155,31 @@ class PaperPolicy:
         stays[victims] = False
         fits = room.fill(admissions, must_stay=stays)
         return admissions[fits[admissions]]
+
+
+class PaperLongHorizon(PaperPolicy):
+    """QoE forecast through most of an answer, not through its next few sentences."""
+
+    horizon_s = 60.0
+
+
+class PaperWithoutRefiner(PaperPolicy):
+    """Every preemption of the solution is made, whatever it costs."""
+
+    refines = False
+
+
+class PaperFirstVersion(PaperPolicy):
+    """v1: no refiner, and at most P = 1 preemptions per request on average."""
+
+    refines = False
+    preemption_cap = 1.0
+
+
+class PaperExact(PaperPolicy):
+    """The knapsacks solved to the optimum, for an ablation of the greedy packing."""
+
+    is_exact = True
 
 
 def is_triggered(snapshot: Snapshot) -> bool:

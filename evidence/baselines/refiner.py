@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evidence.baselines.room import Room
 from scheduler.policies.packing import pack
-from scheduler.policies.room import Room
 from scheduler.snapshot import Floats, Ints
 
 # Swaps of one plan: the next plan goes on where this one ends.

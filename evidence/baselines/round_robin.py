@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler.policies.room import Room, has_room
+from evidence.baselines.room import Room
+from scheduler.policies.room import has_room
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Plan, Snapshot
+
+# A turn on KV memory.
+QUANTUM_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,7 @@ class RoundRobinPolicy:
         room = Room.of(snapshot, snapshot.max_running)
         running = snapshot.num_running
         longest_first = np.argsort(-snapshot.since_s[:running], kind="stable")
-        quantum_s = self.settings.round_robin_quantum_s
-        is_over = snapshot.can_free & (snapshot.since_s >= quantum_s)
+        is_over = snapshot.can_free & (snapshot.since_s >= QUANTUM_S)
         over = longest_first[is_over[longest_first]]
         queue = running + np.argsort(-snapshot.since_s[running:], kind="stable")
         leaving = room.num_leaving(queue, over)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from scheduler.policies.refiner import Refiner
-from scheduler.policies.room import Room
+from evidence.baselines.refiner import Refiner
+from evidence.baselines.room import Room
 
 NOBODY = np.zeros(0, dtype=int)
 

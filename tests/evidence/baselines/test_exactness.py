@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scheduler.policies.exact import solve
+from evidence.baselines.exact import solve
 from scheduler.policies.packing import pack
 
 MAX_STREAMS = 12

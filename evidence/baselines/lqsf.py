@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler.policies.room import Room, has_room
+from evidence.baselines.room import Room
+from scheduler.policies.room import has_room
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Plan, Snapshot
+
+# How long an admitted stream keeps its memory.
+MIN_RESIDENCY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,6 @@ class LqsfPolicy:
         if has_room(snapshot):
             return None
         room = Room.of(snapshot, snapshot.max_running)
-        running, is_running = snapshot.num_running, snapshot.is_running
-        may_leave = snapshot.can_free & (snapshot.since_s >= self.settings.min_residency_s)
+        may_leave = snapshot.can_free & (snapshot.since_s >= MIN_RESIDENCY_S)
         order = np.argsort(snapshot.slack_s, kind="stable")
-        chosen = room.fill(order, must_stay=is_running & ~may_leave)
-        asking = order[(order >= running) & chosen[order]]
-        giving = order[(order < running) & ~chosen[order]][::-1]
-        # As a rule all of them: none fits behind those with less slack. But packing stops
-        # somewhere, and who is only behind that stays.
-        victims = giving[: int(room.num_leaving(asking, giving).max(initial=0))]
-        kept = order[(order < running) & ~np.isin(order, victims)]
-        return Plan(admit=asking - running, preempt=victims, keep=kept)
+        return room.plan(order, must_stay=snapshot.is_running & ~may_leave)

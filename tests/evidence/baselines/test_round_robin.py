@@ -1,9 +1,10 @@
 import numpy as np
 
-from scheduler.policies import RoundRobinPolicy
+from evidence.baselines import round_robin
+from evidence.baselines.round_robin import RoundRobinPolicy
 from scheduler.settings import SchedulerSettings
 
-POLICY = RoundRobinPolicy(SchedulerSettings(round_robin_quantum_s=2.0))
+POLICY = RoundRobinPolicy(SchedulerSettings())
 
 
 def test_whose_turn_is_over_gives_way_to_who_waited_longest(snapshot_of) -> None:
@@ -43,9 +44,11 @@ def test_the_engine_evicts_the_longest_turn(snapshot_of) -> None:
     assert POLICY.plan(snapshot_of(running)).keep.tolist() == [1, 0, 2]
 
 
-def test_everybody_has_a_turn_before_anybody_is_done(make_engine, burst) -> None:
-    settings = {"policy": "round-robin", "round_robin_quantum_s": 0.5}
-    engine = make_engine(settings=settings)
+def test_everybody_has_a_turn_before_anybody_is_done(
+    make_engine, burst, monkeypatch
+) -> None:
+    monkeypatch.setattr(round_robin, "QUANTUM_S", 0.5)
+    engine = make_engine(policy=POLICY)
     engine.run(burst(8, input_tokens=60, output_tokens=150))
     first_s, last_s = (
         np.array([times[i] for times in engine.delivered_at_s.values()]) for i in (0, -1)

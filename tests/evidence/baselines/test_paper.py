@@ -3,8 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from scheduler.policies import PaperPolicy
-from scheduler.policies.paper import batch_sizes, is_triggered
+from evidence.baselines.paper import (
+    PaperExact,
+    PaperFirstVersion,
+    PaperPolicy,
+    PaperWithoutRefiner,
+    batch_sizes,
+    is_triggered,
+)
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import StepTime
 
@@ -12,8 +18,14 @@ BUFFERED = {"tokens": 60}  # 12 s of reading
 LATE = {"age_s": 2.0}
 
 
-def policy(**options) -> PaperPolicy:
-    return PaperPolicy(SchedulerSettings(policy="andes-paper", **options))
+class Capped(PaperPolicy):
+    """Both of the paper's limits at once."""
+
+    preemption_cap = 1.0
+
+
+def policy(cls=PaperPolicy, **options) -> PaperPolicy:
+    return cls(SchedulerSettings(**options))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +67,7 @@ def test_a_smaller_batch_is_chosen_where_more_readers_stay_in_time(snapshot_of) 
         free_blocks=99,
         step_time=StepTime(0.0, 0.05, 1e-4),
     )
-    plan = policy(objective="perfect", paper_refiner=False).plan(snapshot)
+    plan = policy(PaperWithoutRefiner, objective="perfect").plan(snapshot)
     assert plan.keep.size == 4
 
 
@@ -75,7 +87,7 @@ def test_a_swap_is_made_only_if_it_is_worth_its_overhead(snapshot_of) -> None:
     for resume_s, preempted in ((0.01, [0]), (9.0, [])):
         priced = dataclasses.replace(snapshot, resume_s=np.full(3, resume_s))
         assert policy().plan(priced).preempt.tolist() == preempted
-        assert policy(paper_refiner=False).plan(priced).preempt.tolist() == [0]
+        assert policy(PaperWithoutRefiner).plan(priced).preempt.tolist() == [0]
 
 
 def test_with_offload_the_transfer_is_the_overhead(snapshot_of) -> None:
@@ -97,14 +109,12 @@ def test_a_swap_that_is_not_worth_it_leaves_no_memory_idle(snapshot_of) -> None:
     assert plan.admit.tolist() == [1]
 
 
-@pytest.mark.parametrize("refiner", [True, False])
-def test_preemptions_end_at_the_cap(snapshot_of, refiner) -> None:
+@pytest.mark.parametrize("capped", [Capped, PaperFirstVersion])
+def test_preemptions_end_at_the_cap(snapshot_of, capped) -> None:
     running = [{**BUFFERED, "prompt_tokens": 4}] * 4
     snapshot = snapshot_of(running, [LATE] * 4, accepted_total=100, resume_s=np.zeros(8))
     plans = [
-        policy(paper_refiner=refiner, paper_preemption_cap=1.0).plan(
-            dataclasses.replace(snapshot, preemptions_total=total)
-        )
+        policy(capped).plan(dataclasses.replace(snapshot, preemptions_total=total))
         for total in (0, 98, 100, 200)
     ]
     assert [plan.preempt.size for plan in plans] == [4, 2, 0, 0]
@@ -115,16 +125,14 @@ def test_the_exact_solver_gains_at_least_what_the_greedy_gains(random_snapshot) 
     for seed in range(50):
         snapshot = random_snapshot(seed)
         greedy, exact = (
-            policy(paper_solver=solver)._solve(snapshot).value
-            for solver in ("greedy", "exact")
+            policy(cls)._solve(snapshot).value for cls in (PaperPolicy, PaperExact)
         )
         assert exact >= greedy - 1e-9
 
 
 def test_the_refiner_preempts_less(make_engine, burst) -> None:
     engines = [
-        make_engine(settings={"policy": "andes-paper", "paper_refiner": refiner})
-        for refiner in (True, False)
+        make_engine(policy=policy(cls)) for cls in (PaperPolicy, PaperWithoutRefiner)
     ]
     for engine in engines:
         engine.run(burst(40))
