@@ -21,7 +21,8 @@ from scheduler.outlook import EngineState, take_snapshot
 from scheduler.partition import Aside, partition
 from scheduler.policies import policy_for
 from scheduler.replan import PlanClock
-from scheduler.snapshot import Plan
+from scheduler.live_streams import Slots
+from scheduler.snapshot import Floats, Plan
 from scheduler.tracking import TrackingScheduler
 
 # Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
@@ -108,11 +109,13 @@ class AndesScheduler(TrackingScheduler):
 
     def _engine_state(self, now_s: float) -> EngineState:
         pool = self.kv_cache_manager.block_pool
+        running = self.streams.slots(map(_request_id, self.running))
         return EngineState(
             now_s=now_s,
-            running=self.streams.slots(map(_request_id, self.running)),
+            running=running,
             waiting=self.streams.slots(map(_request_id, self.waiting)),
             can_free=self._can_free(),
+            uncomputed_tokens=self._uncomputed_tokens(running),
             # Block 0 is vLLM's null block.
             total_blocks=pool.num_gpu_blocks - 1,
             free_blocks=pool.get_num_free_blocks(),
@@ -134,6 +137,14 @@ class AndesScheduler(TrackingScheduler):
             return np.ones(len(self.running), dtype=np.bool_)
         done = self.processed_step_seq
         return np.array([r.last_sched_seq <= done for r in self.running], dtype=np.bool_)
+
+    def _uncomputed_tokens(self, running: Slots) -> Floats:
+        """Of each running stream's prompt, what has no KV yet."""
+        uncomputed: Floats = np.zeros(running.size)
+        for i in np.flatnonzero(self.streams.is_prefilling[running]).tolist():
+            request = self.running[i]
+            uncomputed[i] = request.num_tokens - request.num_computed_tokens
+        return uncomputed
 
     def _hold_same(self) -> list[Request]:
         waiting = list(self.waiting)

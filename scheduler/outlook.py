@@ -25,6 +25,7 @@ class EngineState:
     running: Slots
     waiting: Slots
     can_free: Bools
+    uncomputed_tokens: Floats
     total_blocks: int
     free_blocks: int
     block_size_tokens: int
@@ -56,7 +57,8 @@ def take_snapshot(
     is_running = np.arange(slots.size) < num_running
     is_prefilling = is_running & streams.is_prefilling[slots]
     preemptions = streams.preemptions[slots]
-    prefill_tokens = np.where(is_running & ~is_prefilling, 0.0, context_tokens)
+    prefill_tokens = context_tokens.copy()
+    prefill_tokens[:num_running] = engine.uncomputed_tokens * is_prefilling[:num_running]
     step_s = step_time.step_s(max(num_running, 1))
     start_delay_s = step_s + prefill_tokens * step_time.prefill_s_per_token
     computed_tokens = context_tokens * engine.computed_share
