@@ -25,7 +25,7 @@ ADAPTERS = {
 IN_OTHER_ROOMS = {"numpy", "msgspec", "pydantic"}
 # The client's rooms are small enough to be installed anywhere.
 SELF_CONTAINED = {"qoe", "pacer"}
-ABOVE_DEPLOYMENTS = {"bench", "tests"}
+ABOVE_DEPLOYMENTS = {"bench", "evidence", "tests"}
 
 
 def imported(path: Path) -> set[str]:
