@@ -127,7 +127,7 @@ sizes = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(few_streams, costs, sizes, st.sampled_from([0.1, 0.5, 2.0]))
 def test_no_schedule_of_a_tiny_load_is_above_the_bound(streams, cost, size, bin_s) -> None:
     bound = never_late_bound(streams, cost, size, bin_s=bin_s)

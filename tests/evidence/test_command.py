@@ -16,7 +16,7 @@ def bound(*arguments: object):
 
 
 def share(*arguments: object) -> float:
-    done = bound("--synthetic", "--rate", 8, "--cycle-s", 20, *arguments)
+    done = bound("--synthetic", "--rate", 20, "--cycle-s", 20, *arguments)
     assert done.exit_code == 0, done.output
     told = re.search(r"at most (\S+) under any schedule .* found in \S+ s", done.stdout)
     assert told is not None, done.stdout
@@ -24,12 +24,12 @@ def share(*arguments: object) -> float:
 
 
 def test_the_share_is_told_and_each_option_reaches_it() -> None:
-    scarce = share("--kv-tokens", 2000)
+    scarce = share("--kv-tokens", 8000)
     assert 0 < scarce < 1
-    assert share("--kv-tokens", 2000, "--tds", 40) < scarce
-    assert share("--kv-tokens", 2000, "--time-limit-s", 0) > scarce
-    assert share("--kv-tokens", 2000, "--profile", "phi-3-mini/a100-sxm4-40gb/tp1") < scarce
-    assert share("--kv-tokens", 2000, "--bin-s", 60) > scarce
+    assert share("--kv-tokens", 8000, "--tds", 40) < scarce
+    assert share("--kv-tokens", 8000, "--time-limit-s", 0) > scarce
+    assert share("--kv-tokens", 8000, "--profile", "phi-3-mini/a100-sxm4-40gb/tp1") < scarce
+    assert share("--kv-tokens", 8000, "--bin-s", 60) > scarce
 
 
 @pytest.mark.parametrize(
