@@ -55,6 +55,7 @@ for _command in (
     live.bench,
     replays.replay,
     replays.plan,
+    replays.bound,
     live.demo,
     live.paths,
     live.top,

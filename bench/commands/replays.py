@@ -8,13 +8,20 @@ import typer
 
 from bench.arguments import refuse_synthetic_options
 from bench.commandline import published
+from bench.errors import UserError
 from bench.fleet.arguments import ONE_REPLICA
+from bench.options import bound as bounded
 from bench.options import fleet as fleeted
 from bench.options import load
 from bench.options import plan as planned
 from bench.options import replay as replayed
 from bench.plan.arguments import PlanArguments, plan_arguments
-from bench.replay.arguments import SYNTHETIC_ONLY, ReplayArguments, replay_arguments
+from bench.replay.arguments import (
+    SYNTHETIC_ONLY,
+    ReplayArguments,
+    Scenario,
+    replay_arguments,
+)
 
 # Only the defaults are read from them; arguments without a load are refused.
 _REPLAY = ReplayArguments(synthetic=True)
@@ -122,3 +129,44 @@ def plan(  # noqa: PLR0913 - typer reads the options off the signature
     if arguments.trace is not None:
         refuse_synthetic_options(ctx, SYNTHETIC_ONLY)
     raise typer.Exit(run_plan(arguments, published(sys.argv[1:])))
+
+
+def bound(  # noqa: PLR0913 - typer reads the options off the signature
+    *,
+    ctx: typer.Context,
+    trace: load.Trace = _REPLAY.trace,
+    synthetic: load.Synthetic = False,
+    lengths: replayed.Lengths = _REPLAY.lengths,
+    rate: replayed.Rate = _REPLAY.rate,
+    duration_s: replayed.DurationS = _REPLAY.duration_s,
+    intensity: load.Intensity = _REPLAY.intensity,
+    burst_share: load.BurstShare = _REPLAY.burst_share,
+    cycle_s: replayed.CycleS = _REPLAY.cycle_s,
+    ttft_s: replayed.TtftS = str(_REPLAY.ttft_s),
+    tds: replayed.Tds = str(_REPLAY.tds),
+    profile: replayed.Profile = _REPLAY.profile,
+    kv_tokens: replayed.KvTokens = _REPLAY.kv_tokens,
+    seed: replayed.Seed = _REPLAY.seed,
+    bin_s: bounded.BinS = 4.0,
+    time_limit_s: bounded.TimeLimitS = 600.0,
+) -> None:
+    """Bound the share of streams that any schedule of one engine can keep from being late.
+
+    It holds for schedules that know the future as well. A checkout with its dev extra has
+    what it needs.
+
+    [bold]andes bound --synthetic --rate 8 --kv-tokens 60000[/bold]
+    """
+    try:
+        from evidence.command import run_bound  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"andes bound needs a checkout and its dev extra: there is no {error.name}."
+        ) from None
+
+    given = {
+        name: ctx.params[name] for name in Scenario.__struct_fields__ if name in ctx.params
+    }
+    if trace is not None:
+        refuse_synthetic_options(ctx, SYNTHETIC_ONLY)
+    raise typer.Exit(run_bound(Scenario(**given), bin_s, time_limit_s))

@@ -11,7 +11,7 @@ import numpy as np
 from vllm.v1.core.sched.output import SchedulerOutput
 
 from bench.load import PlannedStream
-from bench.replay.arguments import Cell
+from bench.replay.arguments import Cell, Scenario
 from bench.replay.engine import VirtualEngine
 from bench.replay.profiles import LatencyProfile, latency_profile
 from bench.replay.results import OnProgress, Run, RunSummary, plan_ms
@@ -93,11 +93,11 @@ class _Book:
             self._on_progress(self._num_ended, len(self._streams))
 
 
-def engine_size(cell: Cell, profile: LatencyProfile) -> EngineSize:
-    """What the engine of a cell holds."""
-    transfer_s = profile.transfer_s_per_token if cell.resume == "offload" else None
+def engine_size(scenario: Scenario, profile: LatencyProfile) -> EngineSize:
+    """What the engine of a scenario holds."""
+    transfer_s = profile.transfer_s_per_token if scenario.resume == "offload" else None
     return EngineSize(
-        cell.kv_tokens or profile.kv_capacity_tokens,
+        scenario.kv_tokens or profile.kv_capacity_tokens,
         max_num_seqs=profile.limits.max_num_seqs,
         max_num_batched_tokens=profile.limits.max_num_batched_tokens,
         transfer_s_per_token=transfer_s,
