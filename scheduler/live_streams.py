@@ -65,11 +65,12 @@ class LiveStreams:
             setattr(self, name, np.zeros(self.readers.capacity))
         self.accepted_total = 0
         self.finished_total = 0
+        self.refused_total = 0
         self.preemptions_total = 0
         self.tokens_total = 0
         self.recent_late_share = 0.0
         self.accepted_keys: deque[int] = deque(maxlen=MAX_ACCEPTED_KEYS)
-        self._finished_tokens = 0
+        self._finished_tokens = self._written_total = 0
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -221,6 +222,7 @@ class LiveStreams:
         self.figures.finished(slot, now_s, has_left=has_left)
         written = self.readers.delivered_tokens[slot] + self.hidden_tokens[slot]
         self._finished_tokens += int(written)
+        self._written_total += written > 0
         self.finished_total += 1
         self.readers.remove(slot)
 
@@ -252,8 +254,8 @@ class LiveStreams:
 
     @property
     def mean_output_tokens(self) -> float:
-        """Mean length of the finished streams; 0 before the first."""
-        return self._finished_tokens / self.finished_total if self.finished_total else 0.0
+        """Mean length of the finished streams that had begun; 0 before the first."""
+        return self._finished_tokens / self._written_total if self._written_total else 0.0
 
     @property
     def is_prefilling(self) -> Bools:

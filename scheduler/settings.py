@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from qoe.expectation import TDS_RANGE, TTFT_RANGE_S, Expectation
+from qoe.expectation import PATIENCE_RANGE_S, TDS_RANGE, TTFT_RANGE_S, Expectation
 
 SETTINGS_ENV = "ANDES_SCHEDULER_SETTINGS"
 REPORT_ENDPOINT_ENV = "ANDES_REPORT_ENDPOINT"
@@ -42,6 +42,9 @@ class SchedulerSettings(BaseModel):
     )
     default_ttft_s: float = Field(default=1.0, ge=TTFT_RANGE_S[0], le=TTFT_RANGE_S[1])
     default_tds: float = Field(default=4.8, ge=TDS_RANGE[0], le=TDS_RANGE[1])
+    default_patience_s: float | None = Field(
+        default=None, ge=PATIENCE_RANGE_S[0], le=PATIENCE_RANGE_S[1]
+    )
     horizon_s: Seconds = Field(default=5.0, description="How far QoE is forecast.")
     min_residency_s: SecondsOrZero = Field(
         default=1.0, description="How long an admitted stream keeps its KV memory."
@@ -130,7 +133,9 @@ class SchedulerSettings(BaseModel):
 
     @property
     def default_expectation(self) -> Expectation:
-        return Expectation(self.default_ttft_s, self.default_tds)
+        return Expectation(
+            self.default_ttft_s, self.default_tds, patience_s=self.default_patience_s
+        )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> SchedulerSettings:
