@@ -222,7 +222,7 @@ class LiveStreams:
         self.figures.finished(slot, now_s, has_left=has_left)
         written = self.readers.delivered_tokens[slot] + self.hidden_tokens[slot]
         self._finished_tokens += int(written)
-        self._written_total += written > 0
+        self._written_total += int(written > 0)
         self.finished_total += 1
         self.readers.remove(slot)
 
