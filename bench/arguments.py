@@ -42,6 +42,7 @@ class BenchArguments(msgspec.Struct, frozen=True, kw_only=True):
     profile: str = "reading"
     ttft_s: float | None = None
     tds: float | None = None
+    patience_s: float | None = None
     max_context_tokens: int | None = None
     max_output_tokens: int | None = None
     seed: int = 0

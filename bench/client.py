@@ -19,8 +19,9 @@ import numpy as np
 
 from bench.endpoint import Endpoint, authorization, connection_problem
 from bench.load import Load, PlannedStream
-from bench.results import CANCELLED, Stream
+from bench.results import CANCELLED, REFUSED, Stream
 from bench.sse import StreamDecoder, StreamError, error_message
+from scheduler.patience import retry_after_of
 
 # Ids that every vocabulary has and that are no special tokens in the usual ones.
 _PROMPT_IDS = (10, 201)
@@ -38,6 +39,7 @@ class Progress:
     sent: int = 0
     finished: int = 0
     failed: int = 0
+    refused: int = 0
     tokens: int = 0
 
 
@@ -119,7 +121,10 @@ class _Run:
             TimeoutError,
         ) as caught:
             error = caught
-            self._progress.failed += 1
+            if _kind(error) == REFUSED:
+                self._progress.refused += 1
+            else:
+                self._progress.failed += 1
         self._progress.finished += 1
         return Stream(
             arrival_s=planned.arrival_s,
@@ -141,7 +146,9 @@ class _Run:
         async with self._session.post(url, data=body) as response:
             if response.status != 200:
                 message = error_message(await response.read())
-                raise StreamError(f"http_{response.status}", message)
+                is_refused = retry_after_of(message) is not None
+                kind = REFUSED if is_refused else f"http_{response.status}"
+                raise StreamError(kind, message)
             async for data in response.content.iter_any():
                 now_s = time.perf_counter() - submitted_s
                 num_tokens = decoder.feed(data)
@@ -158,6 +165,10 @@ def request_body(endpoint: Endpoint, index: int, planned: PlannedStream) -> byte
     and it shares no prefix with another one.
     """
     rng = np.random.default_rng([endpoint.seed, index])
+    reader = planned.expectation
+    fields = {"qoe_ttft_s": reader.ttft_s, "qoe_tds": reader.tds}
+    if reader.patience_s is not None:
+        fields["qoe_patience_s"] = reader.patience_s
     body: dict[str, object] = {
         "model": endpoint.model,
         "prompt": rng.integers(*_PROMPT_IDS, planned.input_tokens).tolist(),
@@ -166,10 +177,7 @@ def request_body(endpoint: Endpoint, index: int, planned: PlannedStream) -> byte
         "seed": endpoint.seed,
         "stream": True,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
-        "vllm_xargs": {
-            "qoe_ttft_s": planned.expectation.ttft_s,
-            "qoe_tds": planned.expectation.tds,
-        },
+        "vllm_xargs": fields,
     }
     if endpoint.ignore_eos:
         body["ignore_eos"] = True

@@ -46,9 +46,10 @@ class _Counter:
 
 def values_of(progress: Progress) -> dict[str, tuple[float, ...]]:
     """The values of the metrics of a run that is so far."""
-    well = progress.finished - progress.failed
+    failed, refused = progress.failed, progress.refused
+    well = progress.finished - failed - refused
     return {
-        catalogue.BENCH_REQUESTS.name: (progress.sent, well, progress.failed),
+        catalogue.BENCH_REQUESTS.name: (progress.sent, well, failed, refused),
         catalogue.BENCH_TOKENS.name: (progress.tokens,),
     }
 

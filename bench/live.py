@@ -108,6 +108,7 @@ def make_load(arguments: BenchArguments, requests: list[Request]) -> Load:
         PROFILES[arguments.profile],
         ttft_s=arguments.ttft_s,
         tds=arguments.tds,
+        patience_s=arguments.patience_s,
         max_context_tokens=arguments.max_context_tokens,
         max_output_tokens=arguments.max_output_tokens,
         seed=arguments.seed,

@@ -119,6 +119,7 @@ def plan_load(
     *,
     ttft_s: float | TtftRule | None = None,
     tds: float | None = None,
+    patience_s: float | None = None,
     max_context_tokens: int | None = None,
     max_output_tokens: int | None = None,
     seed: int = 0,
@@ -133,6 +134,7 @@ def plan_load(
         profile: The population that readers are drawn from.
         ttft_s: Replaces every reader's expected TTFT; a rule sees the prompt as sent.
         tds: Replaces every reader's expected TDS, tokens/s.
+        patience_s: Of every reader; None for ever.
         max_context_tokens: Prompt and answer together; None means no limit.
         max_output_tokens: Longest answer; None means no limit.
         seed: Of the draw of readers.
@@ -148,6 +150,7 @@ def plan_load(
         expectation = Expectation(
             reader.ttft_s if expected_s is None else expected_s,
             reader.tds if tds is None else tds,
+            patience_s=patience_s,
         )
         streams.append(PlannedStream(request.arrival_s, inputs, outputs, expectation))
     return Load(tuple(streams), clipped)

@@ -65,6 +65,7 @@ _BLOCKS: tuple[Block[Summary], ...] = (
         (
             ("counted", lambda s: f"{s.requests:,}"),
             ("failed", lambda s: f"{sum(s.errors.values()):,}"),
+            ("refused", lambda s: f"{s.refused:,}"),
             ("short", lambda s: f"{s.short:,}"),
             ("clipped", lambda s: f"{s.clipped:,}"),
         ),
@@ -114,6 +115,11 @@ def caveats(summary: Summary, streams: Sequence[Stream]) -> list[str]:
         f"{count:,} × {kind}: {_commonest_message(kind, streams)}"
         for kind, count in summary.errors.items()
     ]
+    if summary.refused:
+        said.append(
+            f"{summary.refused:,} requests were refused, since no token could come within "
+            "their patience, and are counted with QoE 0."
+        )
     if summary.send_lag_s.p99 > MAX_P99_SEND_LAG_S:
         said.append(
             "The load generator was the bottleneck: 1 % of the requests left more than "

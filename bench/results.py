@@ -15,7 +15,7 @@ import numpy as np
 from bench.scores import Quality, Scores, percentile
 from qoe import Expectation
 
-CANCELLED = "cancelled"
+CANCELLED, REFUSED = "cancelled", "refused"
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,8 @@ class Summary(Quality, frozen=True, kw_only=True):
 
     Attributes:
         errors: Streams that failed, by kind.
+        refused: Streams that the service refused, since their patience was over; counted
+            with QoE 0, and in no other place.
         short: Streams that ended well with fewer tokens than asked for.
         clipped: Requests cut to what the model or the options allow.
         cancelled: Streams cut off because the run was stopped; not counted anywhere else.
@@ -73,6 +75,7 @@ class Summary(Quality, frozen=True, kw_only=True):
     cancelled: int
     makespan_s: float
     send_lag_s: SendLag
+    refused: int = 0
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +121,10 @@ def summarise(streams: Sequence[Stream], *, clipped: int = 0) -> Summary:
     lags_s = np.array([s.send_lag_s for s in ended])
     return Summary(
         **msgspec.structs.asdict(scores.quality()),
-        errors=dict(Counter(s.error for s in ended if s.error is not None).most_common()),
+        errors=dict(
+            Counter(s.error for s in ended if s.error not in (None, REFUSED)).most_common()
+        ),
+        refused=sum(s.error == REFUSED for s in ended),
         short=sum(
             s.error is None and len(s.delivered_at_s) < s.output_tokens for s in ended
         ),

@@ -102,6 +102,7 @@ _EXPECTATION = (
         "readers wait for the first word longer than they are ready to.",
         ((q.mean(c.TTFT_RATIO_SUM, c.FINISHED, CLASS), "{{qoe_class}}"),),
         "readers-suffer",
+        width=6,
         low_top=1,
         limits=((1, "orange"),),
         below="transparent",
@@ -112,6 +113,7 @@ _EXPECTATION = (
         "some readers get their text slower than they read.",
         ((q.mean(c.PACE_RATIO_SUM, c.FINISHED, CLASS), "{{qoe_class}}"),),
         "readers-suffer",
+        width=6,
         top=1,
     ),
     Panel(
@@ -120,7 +122,18 @@ _EXPECTATION = (
         "ended. More than a second is noticed.",
         ((q.mean(c.STALL_S, c.FINISHED, CLASS), "{{qoe_class}}"),),
         "readers-suffer",
+        width=6,
         unit="s",
+        low_top=1,
+    ),
+    Panel(
+        "Refused",
+        "Streams a second that were refused with HTTP 503, since no first token could come "
+        "within their patience. They count as QoE 0. Above 0 for long: too few replicas.",
+        ((q.rate(c.REFUSED, "replica"), "{{replica}}"),),
+        "capacity-exhausted",
+        width=6,
+        unit="suffix:/s",
         low_top=1,
     ),
 )

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from qoe import PROFILES, Expectation
+from qoe.expectation import PATIENCE_RANGE_S
 from router.mover import MoveSettings
 from router.scaling import ScalingSettings
 from router.settings import RouterSettings
@@ -34,6 +35,7 @@ DERIVED_SETTINGS = {
     "policy": "scheduler",
     "default_ttft_s": "default_profile",
     "default_tds": "default_profile",
+    "default_patience_s": "default_patience_s",
 }
 
 
@@ -127,6 +129,13 @@ class AppArgs(_Strict):
             description="What the reader of a request without QoE fields expects.",
         )
     )
+    default_patience_s: float | None = Field(
+        default=None,
+        ge=PATIENCE_RANGE_S[0],
+        le=PATIENCE_RANGE_S[1],
+        description="A request that says nothing is refused when its first token cannot "
+        "come within this; null for never.",
+    )
     streaming: Literal["direct", "handle"] = Field(
         default="direct",
         description="direct: HAProxy streams from the replica; handle: through Serve.",
@@ -197,6 +206,7 @@ class AppArgs(_Strict):
             "policy": self.scheduler,
             "default_ttft_s": self.default_profile.ttft_s,
             "default_tds": self.default_profile.tds,
+            "default_patience_s": self.default_patience_s,
         }
         return SchedulerSettings.model_validate(self.andes.model_dump() | derived)
 

@@ -23,9 +23,10 @@ STREAMING_ENV: Mapping[str, str] = MappingProxyType(
 RETRY_ENV: Mapping[str, str] = MappingProxyType(
     {
         # A stream's status waits for its first token. A replica that died without one, or
-        # that answers 503 as its engine is dead or full, has served nobody: HAProxy asks
-        # others, three times at most. The router's own 503 is HAProxy's answer, and final.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response 503",
+        # that answers 502 as its engine is dead or full, has served nobody: HAProxy asks
+        # others, three times at most. 503 is for those refused, by the router or by an
+        # engine that their patience is too short for, and final.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response 502",
         # What may be asked again is kept until it is answered, in a copy of the whole
         # buffer whatever is in it: of Serve's 8 MiB that is 8 MiB for every waiting stream.
         "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_BUFSIZE": str(1 << 20),

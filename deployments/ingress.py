@@ -23,17 +23,21 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from deployments.continuation import fields_set, obstacle
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.feedback import PATH, ask_replicas, respond
+from deployments.first_byte import FirstByteMiddleware
 from deployments.middleware import FIELDS_KEY
 from deployments.relay import (
     DATA,
     DONE,
     SERVER_ERROR,
+    UNAVAILABLE,
     BrokenOffError,
     Relay,
     error_code,
     error_event,
+    error_of,
 )
 from qoe import Expectation, Feedback
+from scheduler.patience import retry_after_of
 
 logger = get_logger(__name__)
 
@@ -51,7 +55,8 @@ class ResumingIngress(OpenAiIngress):
         default_expectation: Of readers who say nothing.
 
     Invariants:
-        An answer of which nothing was sent is asked for again, as it was.
+        An answer of which nothing was sent is asked for again, as it was, unless the
+            engine has refused it: its patience is over everywhere.
         A stream ends with its finish reason or with one event that says what happened.
     """
 
@@ -70,6 +75,7 @@ class ResumingIngress(OpenAiIngress):
 
     def _set_asgi_app(self, app: Any) -> None:
         # Serve has made the app of this replica, and has not started it.
+        app.add_middleware(FirstByteMiddleware, failed=UNAVAILABLE)
         mount_demo_page(app, FleetReports(self._any_handle))
         super()._set_asgi_app(app)
 
@@ -203,8 +209,11 @@ class _Answer:
 
     def _told(self, event: Any) -> Any:
         code = error_code(event) if isinstance(event, str) else None
-        if code is not None and code < SERVER_ERROR and not self.relay.has_begun:
+        is_final = _is_refusal(event) or (code is not None and code < SERVER_ERROR)
+        if is_final and not self.relay.has_begun:
             # The status is still to be said.
+            if isinstance(event, ErrorResponse):
+                return event
             return ErrorResponse.model_validate_json(event.removeprefix(DATA))
         if isinstance(event, str) and self._obstacle is None:
             told = self.relay.rewrite(event)
@@ -216,3 +225,11 @@ class _Answer:
             raise BrokenOffError(str(event))
         self.relay.has_begun = True
         return [event] if isinstance(event, str) else event
+
+
+def _is_refusal(event: Any) -> bool:
+    """Whether an engine says in it that nobody's first token could come in time."""
+    if isinstance(event, ErrorResponse):
+        return retry_after_of(event.error.message) is not None
+    error = error_of(event) if isinstance(event, str) else None
+    return error is not None and retry_after_of(error.get("message")) is not None

@@ -15,8 +15,7 @@ from deployments.reader import Reader
 from qoe import Expectation
 
 DATA, DONE = "data: ", "data: [DONE]\n\n"
-SERVER_ERROR = 500
-UNAVAILABLE = 503
+SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE = 500, 502, 503
 
 
 class BrokenOffError(Exception):
@@ -153,14 +152,25 @@ class Relay:
         }
 
 
-def error_code(event: str) -> int | None:
-    """The code of an event that says nothing but an error; None for another one."""
-    if not event.startswith(f'{DATA}{{"error"'):
+def error_of(event: str) -> dict[str, Any] | None:
+    """The error of an event or a body that says nothing else; None for another one."""
+    payload = event.removeprefix(DATA)
+    if not payload.startswith('{"error"'):
         return None
     try:
-        error = json.loads(event.removeprefix(DATA))["error"]
+        error = json.loads(payload)["error"]
+    except ValueError:
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def error_code(event: str) -> int | None:
+    """The code of an event that says nothing but an error; None for another one."""
+    if (error := error_of(event)) is None:
+        return None
+    try:
         return int(error.get("code") or SERVER_ERROR)
-    except (ValueError, AttributeError):
+    except ValueError:
         return SERVER_ERROR
 
 

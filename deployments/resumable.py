@@ -8,6 +8,7 @@ a longer prompt.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from copy import copy
 from typing import Any
 
@@ -18,8 +19,10 @@ from deployments.feedback import engine_ids
 from deployments.moves.contract import HandOver, Piece
 from deployments.moves.engine_client import moving
 from deployments.moves.streams import Moves
+from deployments.patience import OutOfPatienceError, refusing
 from qoe import resumed_token_ids
 from qoe.fields import RESUME_FIELD
+from scheduler.settings import SchedulerSettings
 
 
 def resuming(llm_class: Any) -> Any:
@@ -58,13 +61,36 @@ def resuming(llm_class: Any) -> Any:
 
 
 class ResumableEngine(VLLMEngine):
-    """Serve LLM's engine, with a client that can resume and hand over."""
+    """Serve LLM's engine, with a client that can resume, hand over and be refused."""
 
     def _start_async_llm_engine(self, *args: Any) -> Any:
         client = super()._start_async_llm_engine(*args)
         # Serve LLM names the class itself; which one depends on its router.
-        client.__class__ = moving(resuming(type(client)))
+        default = SchedulerSettings.from_environment().default_expectation
+        client.__class__ = moving(refusing(resuming(type(client)), default))
         return client
+
+    def chat(self, request: Any, raw_request_info: Any = None) -> AsyncGenerator[Any, None]:
+        answer = super().chat(request, raw_request_info)
+        return answer if request.stream else self._told(answer, self._oai_serving_chat)
+
+    def completions(
+        self, request: Any, raw_request_info: Any = None
+    ) -> AsyncGenerator[Any, None]:
+        answer = super().completions(request, raw_request_info)
+        serving = self._oai_serving_completion
+        return answer if request.stream else self._told(answer, serving)
+
+    async def _told(
+        self, answer: AsyncGenerator[Any, None], serving: Any
+    ) -> AsyncGenerator[Any, None]:
+        """An answer in one piece, or the error that Serve LLM does not know."""
+        async with aclosing(answer):
+            try:
+                async for item in answer:
+                    yield item
+            except OutOfPatienceError as error:
+                yield self._make_error_response(serving, error)
 
     def let_move(self, moves: Moves) -> None:
         """Have streams moved from now on, where they can be continued exactly."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 TTFT_RANGE_S = (0.01, 600.0)
 TDS_RANGE = (0.01, 1000.0)
 WEIGHT_RANGE = (0.01, 100.0)
+PATIENCE_RANGE_S = (0.01, 3600.0)
 
 
 class ExpectationError(ValueError):
@@ -53,20 +54,25 @@ class Expectation:
     Attributes:
         weight: What this reader counts for when not everybody can be served; 1 is one
             reader.
+        patience_s: Without a token by then the client would rather be refused; None for
+            one that waits for as long as it takes.
 
     Raises:
-        ExpectationError: A value is not a finite number within `TTFT_RANGE_S`, `TDS_RANGE`
-            or `WEIGHT_RANGE`.
+        ExpectationError: A value is not a finite number within `TTFT_RANGE_S`, `TDS_RANGE`,
+            `WEIGHT_RANGE` or `PATIENCE_RANGE_S`.
     """
 
     ttft_s: float
     tds: float
     weight: float = 1.0
+    patience_s: float | None = None
 
     def __post_init__(self) -> None:
         require_in_range("ttft_s", self.ttft_s, TTFT_RANGE_S, "seconds")
         require_in_range("tds", self.tds, TDS_RANGE, "tokens/s")
         require_in_range("weight", self.weight, WEIGHT_RANGE, "readers")
+        if self.patience_s is not None:
+            require_in_range("patience_s", self.patience_s, PATIENCE_RANGE_S, "seconds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from qoe.expectation import (
+    PATIENCE_RANGE_S,
     PROFILES,
     TDS_RANGE,
     TTFT_RANGE_S,
@@ -20,6 +22,7 @@ PROFILE_FIELD = "qoe_profile"
 TTFT_FIELD = "qoe_ttft_s"
 TDS_FIELD = "qoe_tds"
 WEIGHT_FIELD = "qoe_weight"
+PATIENCE_FIELD = "qoe_patience_s"
 SHEDDABLE_FIELD = "qoe_sheddable"
 RESUME_FIELD = "qoe_resume_token_ids"
 AGE_FIELD = "qoe_age_s"
@@ -29,6 +32,7 @@ FIELDS = (
     TTFT_FIELD,
     TDS_FIELD,
     WEIGHT_FIELD,
+    PATIENCE_FIELD,
     SHEDDABLE_FIELD,
     RESUME_FIELD,
     AGE_FIELD,
@@ -46,7 +50,8 @@ def parse_expectation(
 ) -> Expectation:
     """What the reader behind a request expects.
 
-    `qoe_profile` replaces the default; the other fields override one value each.
+    `qoe_profile` replaces the default, but for its patience; the other fields override one
+    value each.
     Keys that do not start with `qoe_` belong to somebody else and are ignored.
 
     Args:
@@ -64,6 +69,11 @@ def parse_expectation(
     ttft_s = given.get(TTFT_FIELD, base.ttft_s)
     tds = given.get(TDS_FIELD, base.tds)
     weight = given.get(WEIGHT_FIELD, base.weight)
+    patience_s = default.patience_s
+    if PATIENCE_FIELD in given:
+        patience_s = require_in_range(
+            PATIENCE_FIELD, given[PATIENCE_FIELD], PATIENCE_RANGE_S, "seconds"
+        )
     sheddable = given.get(SHEDDABLE_FIELD, False)
     if sheddable not in (True, False):
         raise ExpectationError(SHEDDABLE_FIELD, sheddable, "true or false")
@@ -71,6 +81,7 @@ def parse_expectation(
         require_in_range(TTFT_FIELD, ttft_s, TTFT_RANGE_S, "seconds"),
         require_in_range(TDS_FIELD, tds, TDS_RANGE, "tokens/s"),
         require_in_range(WEIGHT_FIELD, weight, WEIGHT_RANGE, "readers"),
+        patience_s,
     )
 
 
@@ -97,7 +108,7 @@ def reader_or_default(
     """
     says_what = any(name in (fields or ()) for name in EXPECTATION_FIELDS)
     if not is_stream and not says_what:
-        default = PROFILES["none"].expectation
+        default = replace(PROFILES["none"].expectation, patience_s=default.patience_s)
     return expectation_or_default(fields, default)
 
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from qoe import FRESH, Expectation, Feedback, Progress, StreamTable
 from qoe.feedback import PAUSE_HOLDS_S
-from scheduler.answer_lengths import AnswerLengths
 from scheduler.reader_figures import ReaderFigures
 from telemetry.report import MAX_ACCEPTED_KEYS
 
@@ -66,12 +65,12 @@ class LiveStreams:
             setattr(self, name, np.zeros(self.readers.capacity))
         self.accepted_total = 0
         self.finished_total = 0
+        self.refused_total = 0
         self.preemptions_total = 0
         self.tokens_total = 0
         self.recent_late_share = 0.0
         self.accepted_keys: deque[int] = deque(maxlen=MAX_ACCEPTED_KEYS)
-        self._finished_tokens = 0
-        self._lengths = AnswerLengths()
+        self._finished_tokens = self._written_total = 0
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -223,8 +222,7 @@ class LiveStreams:
         self.figures.finished(slot, now_s, has_left=has_left)
         written = self.readers.delivered_tokens[slot] + self.hidden_tokens[slot]
         self._finished_tokens += int(written)
-        if not has_left:
-            self._lengths.ended(int(written))
+        self._written_total += int(written > 0)
         self.finished_total += 1
         self.readers.remove(slot)
 
@@ -239,11 +237,6 @@ class LiveStreams:
         """Tokens whose KV these streams need: the prompt and what was generated."""
         context: Floats = self.prompt_tokens[slots] + self.hidden_tokens[slots]
         return context + self.readers.delivered_tokens[slots]
-
-    def remaining_tokens(self, slots: Slots) -> Floats:
-        """Tokens that these streams are expected to bring still, shape (n,)."""
-        so_far = self.hidden_tokens[slots] + self.readers.delivered_tokens[slots]
-        return self._lengths.remaining(so_far)
 
     @property
     def promised_tokens_per_s(self) -> float:
@@ -261,8 +254,8 @@ class LiveStreams:
 
     @property
     def mean_output_tokens(self) -> float:
-        """Mean length of the finished streams; 0 before the first."""
-        return self._finished_tokens / self.finished_total if self.finished_total else 0.0
+        """Mean length of the finished streams that had begun; 0 before the first."""
+        return self._finished_tokens / self._written_total if self._written_total else 0.0
 
     @property
     def is_prefilling(self) -> Bools:

@@ -69,6 +69,7 @@ class Meter:
         values = {
             **streams.figures.values(streams.all_slots(), now_s),
             **activity.values(report.preemptions_total, report.plan_failures_total),
+            catalogue.REFUSED.name: (streams.refused_total,),
             catalogue.KV_BLOCKS.name: values_of(blocks),
             catalogue.KV_PREEMPTIBLE.name: values_of(report.kv_blocks_preemptible),
             catalogue.STREAMS.name: values_of((report.running, waiting, report.preempted)),

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from qoe.expectation import TDS_RANGE, TTFT_RANGE_S, Expectation
+from qoe.expectation import PATIENCE_RANGE_S, TDS_RANGE, TTFT_RANGE_S, Expectation
 from scheduler.imported import imported_policy
 
 SETTINGS_ENV = "ANDES_SCHEDULER_SETTINGS"
@@ -63,6 +63,9 @@ class SchedulerSettings(BaseModel):
     )
     default_ttft_s: float = Field(default=1.0, ge=TTFT_RANGE_S[0], le=TTFT_RANGE_S[1])
     default_tds: float = Field(default=4.8, ge=TDS_RANGE[0], le=TDS_RANGE[1])
+    default_patience_s: float | None = Field(
+        default=None, ge=PATIENCE_RANGE_S[0], le=PATIENCE_RANGE_S[1]
+    )
     horizon_s: Seconds = Field(default=5.0, description="How far QoE is forecast.")
     min_residency_s: SecondsOrZero = Field(
         default=1.0, description="How long an admitted stream keeps its KV memory."
@@ -136,7 +139,9 @@ class SchedulerSettings(BaseModel):
 
     @property
     def default_expectation(self) -> Expectation:
-        return Expectation(self.default_ttft_s, self.default_tds)
+        return Expectation(
+            self.default_ttft_s, self.default_tds, patience_s=self.default_patience_s
+        )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> SchedulerSettings:

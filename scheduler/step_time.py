@@ -101,6 +101,11 @@ class StepTimeModel:
         return StepTime(base_s, per_stream_s, per_token_s)
 
     @property
+    def knows_prefill(self) -> bool:
+        """Whether the cost of a prefill token is seen in steps, and not the first guess."""
+        return self._var_p >= self.MIN_VAR_PREFILL
+
+    @property
     def step_s(self) -> float:
         """Seconds of a step without prefill at the recent batch size, > 0."""
         return self.fitted().step_s(self._mean_b)
@@ -113,7 +118,7 @@ class StepTimeModel:
     def _slopes(self) -> tuple[float, float]:
         """Seconds per stream and per prefill token, both >= 0."""
         var_b, var_p = self._var_b + self.MIN_VAR_STREAMS, self._var_p
-        if var_p < self.MIN_VAR_PREFILL:
+        if not self.knows_prefill:
             return max(0.0, self._cov_by / var_b), self._initial_prefill_s
         det = var_b * var_p - self._cov_bp**2
         per_stream_s = (self._cov_by * var_p - self._cov_py * self._cov_bp) / det

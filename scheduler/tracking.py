@@ -12,7 +12,7 @@ from vllm.logger import init_logger
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
@@ -21,6 +21,7 @@ from scheduler.activity import Activity
 from scheduler.feedback import FeedbackInbox
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
+from scheduler.patience import Patience, retry_after_s
 from scheduler.reasoning import Reasoning
 from scheduler.rebuild_budget import RebuildBudget
 from scheduler.reporting import EngineStatus, Reporter
@@ -37,7 +38,8 @@ MAX_QUEUED_S = 600.0
 class TrackingScheduler(AsyncScheduler):
     """vLLM's scheduler, which knows its readers, measures its steps and reports both.
 
-    It decides nothing. Settings come from the environment (`scheduler.settings`).
+    It decides nothing, but that a stream whose patience cannot be met ends with the
+    reason why. Settings come from the environment (`scheduler.settings`).
 
     Attributes:
         now_s: Monotonic clock; replaced in virtual time.
@@ -54,6 +56,7 @@ class TrackingScheduler(AsyncScheduler):
         super().__init__(*args, **kwargs)
         self.settings = SchedulerSettings.from_environment()
         self.streams = LiveStreams()
+        self.patience = Patience()
         self.step_time = StepTimeModel()
         self._rebuild_budget = RebuildBudget(self.settings)
         self._guarded = Guard(logger)
@@ -85,18 +88,29 @@ class TrackingScheduler(AsyncScheduler):
             fields = getattr(params, "extra_args", None)
             kind = getattr(params, "output_kind", None)
             queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
+            arrived_at_s = self.now_s() - queued_s
+            reader = reader_or_default(
+                fields,
+                self.settings.default_expectation,
+                is_stream=kind != RequestOutputKind.FINAL_ONLY,
+            )
+            progress = progress_or_fresh(fields)
             self.streams.add(
                 request.request_id,
-                reader_or_default(
-                    fields,
-                    self.settings.default_expectation,
-                    is_stream=kind != RequestOutputKind.FINAL_ONLY,
-                ),
-                arrived_at_s=self.now_s() - queued_s,
+                reader,
+                arrived_at_s=arrived_at_s,
                 prompt_tokens=request.num_prompt_tokens,
                 key=serve_key(request.request_id),
-                progress=progress_or_fresh(fields),
+                progress=progress,
             )
+            # Nobody can refuse what has no sampling parameters, nor what has begun.
+            if params is not None and reader.patience_s and not progress.tokens:
+                self.patience.begin(
+                    request.request_id,
+                    reader.patience_s,
+                    arrived_at_s - progress.age_s,
+                    request.num_prompt_tokens,
+                )
             self.reasoning.begin(request.request_id, request.prompt_token_ids)
 
     def update_from_output(
@@ -105,6 +119,9 @@ class TrackingScheduler(AsyncScheduler):
         outputs: dict[int, EngineCoreOutputs] = super().update_from_output(
             scheduler_output, model_runner_output
         )
+        if self.patience:
+            with self._guarded("refusing streams"):
+                self._refuse_in_vain(outputs)
         with self._guarded("tracking output"):
             now_s = self.now_s()
             self.streams.flush(now_s)
@@ -117,6 +134,47 @@ class TrackingScheduler(AsyncScheduler):
             self._report(now_s)
         return outputs
 
+    def _refuse_in_vain(self, outputs: dict[int, EngineCoreOutputs]) -> None:
+        """End the streams that wait in vain, and add to `outputs` that they did.
+
+        An error that is not intercepted on its way is HTTP 500 in vLLM, and no empty text.
+        """
+        model = self.step_time
+        token_s = model.fitted().prefill_s_per_token if model.knows_prefill else 0.0
+        names = self.patience.in_vain(self.now_s(), token_s, self._uncomputed_tokens)
+        if not names:
+            return
+        again_s = retry_after_s(
+            len(self.waiting) + len(self.skipped_waiting) - len(names),
+            self.streams.mean_output_tokens,
+            model.tokens_per_s,
+        )
+        reasons = {name: self.patience.refusal(name, again_s) for name in names}
+        self.streams.refused_total += len(names)
+        for request in self.finish_requests(names, RequestStatus.FINISHED_ERROR):
+            of_client = outputs.setdefault(request.client_index, EngineCoreOutputs())
+            of_client.outputs.append(
+                EngineCoreOutput(
+                    request.request_id,
+                    [],
+                    finish_reason=request.get_finished_reason(),
+                    stop_reason=reasons[request.request_id],
+                    events=request.take_events(),
+                    trace_headers=request.trace_headers,
+                )
+            )
+
+    def _uncomputed_tokens(self, request_id: str) -> int:
+        """Tokens that this engine must compute before the first one of a stream."""
+        if self.connector is not None:
+            # It may bring any part of a prompt.
+            return 0
+        request = self.requests[request_id]
+        computed = request.num_computed_tokens
+        if not computed:
+            computed = self.kv_cache_manager.get_computed_blocks(request)[1]
+        return int(request.num_tokens - computed)
+
     def _update_request_with_output(
         self, request: Request, new_token_ids: list[int], is_stale: bool = False
     ) -> tuple[list[int], bool]:
@@ -125,6 +183,7 @@ class TrackingScheduler(AsyncScheduler):
         )
         with self._guarded("tracking a token"):
             name, hidden = request.request_id, 0
+            self.patience.end(name)
             if self.reasoning:
                 written = request.output_token_ids
                 hidden = self.reasoning.num_hidden(name, written, tokens)
@@ -146,6 +205,7 @@ class TrackingScheduler(AsyncScheduler):
         with self._guarded("forgetting a stream"):
             has_left = request.status == RequestStatus.FINISHED_ABORTED
             self.reasoning.forget(request.request_id)
+            self.patience.end(request.request_id)
             self.streams.remove(request.request_id, self.now_s(), has_left=has_left)
             if not self.streams:
                 # An abort may be the last thing that happens before the engine sleeps.

@@ -108,7 +108,7 @@ QOE_SUM = _by_class(
 FINISHED = _by_class(
     "andes_streams_finished",
     "counter",
-    "Streams that ended, also those whose reader left.",
+    "Streams that ended, also those whose reader left and those that were refused.",
 )
 TTFT_RATIO_SUM = _by_class(
     "andes_ttft_expectation_ratio_sum",
@@ -140,6 +140,13 @@ SLACK_S = _by_class(
     lapses=True,
 )
 
+REFUSED = Metric(
+    "andes_streams_refused",
+    "counter",
+    "engine",
+    "Streams that were refused, since no first token could come within their patience; "
+    "they ended with QoE 0.",
+)
 PREEMPTIONS = Metric(
     "andes_preemptions",
     "counter",
@@ -254,8 +261,8 @@ BENCH_REQUESTS = Metric(
     "andes_bench_requests",
     "counter",
     "bench",
-    "Requests of a load: sent, ended well, and failed.",
-    {"outcome": ("sent", "finished", "failed")},
+    "Requests of a load: sent, ended well, failed, and refused since patience was over.",
+    {"outcome": ("sent", "finished", "failed", "refused")},
 )
 BENCH_TOKENS = Metric(
     "andes_bench_tokens", "counter", "bench", "Tokens that the clients of a load received."
@@ -263,7 +270,7 @@ BENCH_TOKENS = Metric(
 
 ENGINE_METRICS = (
     *(QOE, QOE_SUM, FINISHED, TTFT_RATIO_SUM, PACE_RATIO_SUM, STALL_S),
-    *(ACTIVE, BELOW_TARGET, SLACK_S),
+    *(ACTIVE, BELOW_TARGET, SLACK_S, REFUSED),
     *(PREEMPTIONS, LEVERS, RESUMES, RESUMED_TOKENS, PLANS, PLAN_S, FALLBACKS),
     *(STEPS, STEP_S, STEP_ERROR_S, KV_BLOCKS, KV_PREEMPTIBLE, STREAMS, INFO),
 )

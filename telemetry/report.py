@@ -54,7 +54,7 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
         preemptions_total: Times a stream lost its KV memory.
         plan_failures_total: Steps that ran as plain vLLM because planning failed.
         tokens_total: Tokens delivered.
-        mean_output_tokens: Mean length of finished streams; 0 before the first.
+        mean_output_tokens: Mean length of finished streams that had begun; 0 before any.
         step_time_s: Smoothed seconds between steps with work; 0 before the second.
         qoe_mean: Mean area QoE of the live streams so far; 1 without any.
         qoe_p5: 5th percentile of the same.

@@ -34,6 +34,7 @@ def bench(  # noqa: PLR0913 - typer reads the options off the signature
     profile: load.Profile = _DEFAULTS.profile,
     ttft_s: load.TtftS = _DEFAULTS.ttft_s,
     tds: load.Tds = _DEFAULTS.tds,
+    patience_s: load.PatienceS = _DEFAULTS.patience_s,
     url: live.Url = _DEFAULTS.url,
     model: live.Model = _DEFAULTS.model,
     max_context_tokens: live.MaxContextTokens = _DEFAULTS.max_context_tokens,

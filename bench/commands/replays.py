@@ -41,6 +41,7 @@ def replay(  # noqa: PLR0913 - typer reads the options off the signature
     cycle_s: replayed.CycleS = _REPLAY.cycle_s,
     ttft_s: replayed.TtftS = str(_REPLAY.ttft_s),
     tds: replayed.Tds = str(_REPLAY.tds),
+    patience_s: load.PatienceS = _REPLAY.patience_s,
     profile: replayed.Profile = _REPLAY.profile,
     kv_tokens: replayed.KvTokens = _REPLAY.kv_tokens,
     resume: replayed.Resume = _REPLAY.resume,

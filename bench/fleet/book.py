@@ -21,7 +21,8 @@ class Book:
         scores: Of every stream, failed and refused ones included.
         replica_of: Where each stream ended; -1 for nowhere.
         num_open: Streams that have not ended.
-        failed: Streams that ended before their last token.
+        failed: Streams that ended before their last token, but for those refused.
+        out_of_patience: Streams that an engine refused.
         rerouted: Times that a stream without a token was placed anew.
         resumed: Times that a stream with tokens was continued.
         moved: Times that a waiting stream was given to another replica.
@@ -34,6 +35,7 @@ class Book:
         self.replica_of = np.full(len(load), _NOWHERE, dtype=np.int16)
         self.num_open = len(load) - refused
         self.failed = self.rerouted = self.resumed = self.moved = 0
+        self.out_of_patience = 0
         self._load = load
         self._earlier_s: dict[int, list[float]] = {}
         self._on_progress = on_progress
@@ -46,7 +48,11 @@ class Book:
         self._earlier_s.pop(row, None)
         self.scores.score(row, times_s - stream.arrival_s, stream.expectation)
         self.replica_of[row] = replica
-        self.failed += int(times_s.size < stream.output_tokens)
+        # Who has no token when a replica dies is placed anew.
+        if not times_s.size and replica != _NOWHERE:
+            self.out_of_patience += 1
+        else:
+            self.failed += int(times_s.size < stream.output_tokens)
         self.num_open -= 1
         self._tell()
 

@@ -1,4 +1,4 @@
-"""The load of a run as columns: 48 bytes a stream, however many there are."""
+"""The load of a run as columns: 56 bytes a stream, however many there are."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ class LoadColumns:
 
     def __init__(self, streams: Iterable[PlannedStream]) -> None:
         numbers = chain.from_iterable(map(_numbers, streams))
-        self._columns: Floats = np.fromiter(numbers, dtype=np.float64).reshape(-1, 6)
+        self._columns: Floats = np.fromiter(numbers, dtype=np.float64).reshape(-1, 7)
 
     def __len__(self) -> int:
         return int(self._columns.shape[0])
 
     def __getitem__(self, row: int) -> PlannedStream:
-        arrival_s, inputs, outputs, ttft_s, tds, weight = self._columns[row].tolist()
-        expectation = Expectation(ttft_s, tds, weight)
+        numbers: list[float] = self._columns[row].tolist()
+        arrival_s, inputs, outputs, ttft_s, tds, weight, patience_s = numbers
+        expectation = Expectation(ttft_s, tds, weight, patience_s or None)
         return PlannedStream(arrival_s, int(inputs), int(outputs), expectation)
 
     def __iter__(self) -> Iterator[PlannedStream]:
@@ -42,7 +43,8 @@ def continued(stream: PlannedStream, delivered_at_s: Floats) -> PlannedStream:
     """The rest of a stream as one of its own, for an engine that knows nothing of it.
 
     What came so far is part of the prompt. Its age is that of the whole, and its first
-    token is expected when its reader will be through with the last one that came.
+    token is expected when its reader will be through with the last one that came; who has
+    begun needs no patience.
 
     Args:
         stream: The whole.
@@ -64,4 +66,5 @@ def continued(stream: PlannedStream, delivered_at_s: Floats) -> PlannedStream:
 def _numbers(stream: PlannedStream) -> tuple[float, ...]:
     reader = stream.expectation
     lengths = stream.input_tokens, stream.output_tokens
-    return stream.arrival_s, *lengths, reader.ttft_s, reader.tds, reader.weight
+    expected = reader.ttft_s, reader.tds, reader.weight, reader.patience_s or 0.0
+    return stream.arrival_s, *lengths, *expected

@@ -77,7 +77,9 @@ def replay_fleet(
     scaler = _scaler(scaling, fleet)
     make = _maker(cell, fleet)
     engines: Engines = (
-        Share(make) if workers is None else workers.engines(make, _lookahead_s(make, fleet))
+        Share(make)
+        if workers is None
+        else workers.engines(make, _lookahead_s(make, fleet, cell))
     )
     run = FleetRun(fleet, engines, routers, load, rows, book, clock, scaler)
     run.run()
@@ -105,9 +107,10 @@ def many_workers(fleet: Fleet | None) -> AbstractContextManager[Workers | None]:
     return Workers(count) if count > 1 else nullcontext()
 
 
-def _lookahead_s(make: ReplicaMaker, fleet: Fleet) -> float:
+def _lookahead_s(make: ReplicaMaker, fleet: Fleet, cell: Cell) -> float:
     """What `Workers.engines` may count on, with room for rounding."""
-    if fleet.moves:
+    may_be_refused = cell.patience_s or "default_patience_s" in cell.settings
+    if fleet.moves or may_be_refused:
         # A step that serves nobody may be the last one where streams are taken away.
         return 0.0
     fastest = max(*fleet.speeds, *(f.speed for f in fleet.at if f.kind == "slow"), 1.0)
@@ -160,6 +163,7 @@ def _readers_numbers(book: Book, refused: int) -> dict[str, Any]:
         "refused": refused,
         "makespan_s": book.scores.makespan_s,
         "failed": book.failed,
+        "out_of_patience": book.out_of_patience,
         "rerouted": book.rerouted,
         "resumed": book.resumed,
         "moved": book.moved,

@@ -9,7 +9,7 @@ import typer
 
 from bench.errors import Limits
 from bench.options.parsers import BURSTS, LOAD, READERS, REQUESTS, checked, number, profile
-from qoe.expectation import PROFILES, TDS_RANGE, TTFT_RANGE_S
+from qoe.expectation import PATIENCE_RANGE_S, PROFILES, TDS_RANGE, TTFT_RANGE_S
 
 Trace = Annotated[
     Path | None,
@@ -132,6 +132,16 @@ Tds = Annotated[
         "Every reader's pace.",
         READERS,
         show_default="drawn from the profile",
+    ),
+]
+PatienceS = Annotated[
+    float | None,
+    number(
+        "--patience-s",
+        Limits(*PATIENCE_RANGE_S, "seconds"),
+        "Every reader would rather be refused than have no token by then.",
+        READERS,
+        show_default="for ever",
     ),
 ]
 Seed = Annotated[

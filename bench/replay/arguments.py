@@ -37,6 +37,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         resume: How a preempted stream gets its KV back.
         ttft_s: When readers expect the first token: seconds, or `TTFT_BY_INPUT`.
         tds: Their pace: tokens/s, or the name of a population in `PACES`.
+        patience_s: Without a token by then they are refused; None for never.
         settings: Overridden fields of `SchedulerSettings`, still unchecked.
     """
 
@@ -53,6 +54,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     resume: str = "recompute"
     ttft_s: float | str = 1.0
     tds: float | str = "reading"
+    patience_s: float | None = None
     seed: int = 0
     settings: dict[str, str] = {}
 

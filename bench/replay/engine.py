@@ -23,6 +23,7 @@ from bench.replay.cost import StepCost, work_of
 from bench.replay.offload import VirtualOffload
 from bench.replay.virtual_config import EngineSize, block_hasher, make_scheduler
 from scheduler.andes import AndesScheduler
+from scheduler.patience import retry_after_of
 from scheduler.settings import SchedulerSettings
 
 # Steps in a row that may pass with nothing scheduled before a run counts as stuck.
@@ -34,7 +35,7 @@ _TOKEN, _EOS = 7, 2
 # Tokens of shared text begin here.
 _PIECES = 10**6
 
-# A finished or refused stream: its id, and when each token came.
+# A finished or refused stream: its id, and when each token came; none did if refused.
 OnDone = Callable[[str, list[float]], None]
 
 
@@ -114,7 +115,8 @@ class VirtualEngine:
                 "qoe_ttft_s": reader.ttft_s,
                 "qoe_tds": reader.tds,
                 "qoe_weight": reader.weight,
-            },
+            }
+            | ({"qoe_patience_s": reader.patience_s} if reader.patience_s else {}),
         )
         params.update_from_generation_config({}, eos_token_id=_EOS)
         self.scheduler.add_request(
@@ -209,7 +211,8 @@ class VirtualEngine:
             for output in client_outputs.outputs:
                 times = self.delivered_at_s[output.request_id]
                 times.extend([self.now_s] * len(output.new_token_ids))
-                if output.finish_reason == FinishReason.ERROR:
+                is_refused = retry_after_of(output.stop_reason) is not None
+                if output.finish_reason == FinishReason.ERROR and not is_refused:
                     raise RuntimeError(f"request {output.request_id} failed in the engine")
                 if output.finish_reason is None:
                     continue

@@ -26,7 +26,7 @@ _BLOCKS: tuple[Block[RunSummary], ...] = (
         "run",
         (
             ("requests", lambda s: f"{s.requests:,}"),
-            ("refused", lambda s: f"{s.refused:,}"),
+            ("refused", lambda s: f"{s.refused + s.out_of_patience:,}"),
             ("makespan, s", lambda s: f"{s.makespan_s:.1f}"),
         ),
     ),
@@ -52,6 +52,12 @@ def caveats(runs: Sequence[Run], fleet: Fleet | None = None) -> list[str]:
             f"{refused:,} requests are larger than the engine: refused, and counted with "
             "QoE 0 under every scheduler."
         )
+    said += [
+        f"{run.label} refused {count:,} requests, since no token could come within their "
+        "patience: they are counted with QoE 0."
+        for run in runs
+        if (count := run.summary.out_of_patience)
+    ]
     return [*said, *fleet_caveats(runs, fleet)]
 
 

@@ -38,6 +38,7 @@ class RunSummary(Quality, frozen=True, kw_only=True):
         peak_waiting: Most streams that waited for memory after any step.
         plan_ms: The only number that the machine decides.
         refused: Streams too large for the engine; in `requests`, with QoE 0.
+        out_of_patience: Streams refused since no token could come in time; so are these.
         makespan_s: From the start of the load to the last token.
     """
 
@@ -46,6 +47,7 @@ class RunSummary(Quality, frozen=True, kw_only=True):
     plan_ms: PlanMs
     refused: int
     makespan_s: float
+    out_of_patience: int = 0
 
 
 @dataclass(frozen=True, slots=True)

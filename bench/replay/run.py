@@ -120,4 +120,5 @@ def _summary(engine: MeteredEngine, book: _Book) -> RunSummary:
         plan_ms=plan_ms([engine.plans_s]),
         refused=book.num_refused,
         makespan_s=scores.makespan_s,
+        out_of_patience=engine.scheduler.streams.refused_total,
     )

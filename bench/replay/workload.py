@@ -35,6 +35,7 @@ def plan_workload(scenario: Scenario) -> tuple[PlannedStream, ...]:
         if scenario.ttft_s == TTFT_BY_INPUT
         else float(scenario.ttft_s),
         tds=None if isinstance(pace, str) else pace,
+        patience_s=scenario.patience_s,
         seed=scenario.seed,
     ).streams
 

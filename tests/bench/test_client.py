@@ -5,6 +5,7 @@ leave `SLACK_S` for a busy machine.
 """
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -15,11 +16,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bench.client import Progress, run_load, stream_load
+from bench.client import Progress, request_body, run_load, stream_load
 from bench.endpoint import Endpoint, find_model
 from bench.errors import UserError
 from bench.load import Load, PlannedStream
-from bench.results import Stream
+from bench.results import Stream, summarise
 from qoe import Expectation
 
 SLACK_S = 0.25
@@ -88,6 +89,34 @@ def test_an_http_error_is_an_error_of_its_status_with_the_servers_message(peer) 
     assert stream.error == "http_400"
     assert stream.error_message == "qoe_tds=0 is invalid"
     assert stream.delivered_at_s == []
+
+
+def test_a_refused_stream_is_no_failed_one(peer) -> None:
+    message = (
+        "qoe_patience_s=5: no first token could come within 5 s; the engine is overloaded; "
+        "try again in 7 s."
+    )
+    peer.refuse = 503, {"error": {"message": message, "code": 503}}
+    seen: list[tuple[int, int]] = []
+    (stream,) = run_load(
+        load_of(0.0),
+        endpoint_of(peer),
+        on_progress=lambda p: seen.append((p.failed, p.refused)),
+    )
+    assert stream.error == "refused"
+    assert seen[-1] == (0, 1)
+    summary = summarise([stream])
+    assert (summary.refused, summary.errors, summary.mean_qoe_area) == (1, {}, 0.0)
+    peer.refuse = 503, {"error": {"message": "the engine is full", "code": 503}}
+    assert run_one(peer).error == "http_503"
+
+
+def test_a_patience_is_sent_along_and_none_is_not() -> None:
+    for patience_s in (None, 4.0):
+        reader = Expectation(1.0, 5.0, patience_s=patience_s)
+        planned = PlannedStream(0.0, 20, 5, reader)
+        sent = json.loads(request_body(Endpoint("http://127.0.0.1", "tiny"), 0, planned))
+        assert sent["vllm_xargs"].get("qoe_patience_s") == patience_s
 
 
 def test_a_lost_connection_keeps_what_was_delivered(peer) -> None:

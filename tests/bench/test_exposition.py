@@ -13,13 +13,15 @@ def test_a_page_shows_the_progress_for_the_time_of_the_run() -> None:
     port, seen = free_port(), []
     with exposed(port, seen.append) as told:
         for sent, finished, failed, tokens in [(5, 1, 0, 40), (9, 6, 2, 300)]:
-            told(Progress(9, sent=sent, finished=finished, failed=failed, tokens=tokens))
+            counts = {"finished": finished, "failed": failed, "refused": failed // 2}
+            told(Progress(9, sent=sent, **counts, tokens=tokens))
         page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
     assert len(seen) == 2
     for line in (
         'andes_bench_requests_total{outcome="sent"} 9.0',
-        'andes_bench_requests_total{outcome="finished"} 4.0',
+        'andes_bench_requests_total{outcome="finished"} 3.0',
         'andes_bench_requests_total{outcome="failed"} 2.0',
+        'andes_bench_requests_total{outcome="refused"} 1.0',
         "andes_bench_tokens_total 300.0",
     ):
         assert line in page

@@ -9,16 +9,21 @@ import pytest
 import pytest_asyncio
 
 from deployments.tiny_model import ensure_tiny_model
+from qoe import PROFILES
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def llm() -> AsyncIterator[Any]:
-    """A real engine on the CPU, with the client that replicas give theirs."""
+async def llm(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """A real engine on the CPU, with the client that replicas give theirs.
+
+    An indirect parameter has more of vLLM's arguments.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - slow
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
     from vllm.v1.executor.abstract import Executor  # noqa: PLC0415
 
     from deployments.moves.engine_client import moving  # noqa: PLC0415
+    from deployments.patience import refusing  # noqa: PLC0415
     from deployments.resumable import resuming  # noqa: PLC0415
 
     with pytest.MonkeyPatch.context() as patch:
@@ -36,10 +41,12 @@ async def llm() -> AsyncIterator[Any]:
             max_model_len=2048,
             distributed_executor_backend="uni",
             scheduler_cls="scheduler.andes.AndesScheduler",
+            **getattr(request, "param", {}),
         ).create_engine_config()
         llm = AsyncLLM(config, Executor.get_class(config), log_stats=False)
         # As Serve LLM's engine does it.
-        llm.__class__ = moving(resuming(type(llm)))
+        client_class = refusing(resuming(type(llm)), PROFILES["reading"].expectation)
+        llm.__class__ = moving(client_class)
         yield llm
         assert not llm.output_processor.request_states
         llm.shutdown()

@@ -69,6 +69,11 @@ def test_defaults_need_nothing_but_a_model() -> None:
             id="expectation",
         ),
         pytest.param(
+            {"default_patience_s": 0},
+            ["args.default_patience_s=0", "0.01"],
+            id="patience",
+        ),
+        pytest.param(
             {"router_settings": {"ttl": 1}},
             ["args.router_settings", "ttl=1", "ledger_ttl_s"],
             id="router-setting",
@@ -106,7 +111,9 @@ def test_every_mistake_has_a_line() -> None:
     assert len(refusal(router="best", replicas=0, replica=1).splitlines()) == 3
 
 
-@pytest.mark.parametrize("name", ["policy", "default_ttft_s", "default_tds"])
+@pytest.mark.parametrize(
+    "name", ["policy", "default_ttft_s", "default_tds", "default_patience_s"]
+)
 def test_what_another_key_says_is_not_said_twice(name: str) -> None:
     assert f"args.andes: {name}=" in refusal(andes={name: 1})
 
@@ -128,6 +135,13 @@ def test_the_default_profile_reaches_the_scheduler(
     args = AppArgs.parse(MODEL | {"default_profile": profile, "scheduler": "fcfs"})
     assert args.scheduler_settings.default_expectation == expectation
     assert args.scheduler_settings.policy == "fcfs"
+
+
+def test_a_default_patience_reaches_the_scheduler_and_is_off_unless_asked_for() -> None:
+    off = AppArgs.parse(MODEL).scheduler_settings.default_expectation
+    assert off.patience_s is None
+    args = AppArgs.parse(MODEL | {"default_patience_s": 20})
+    assert args.scheduler_settings.default_expectation.patience_s == 20.0
 
 
 def test_the_andes_settings_reach_the_scheduler() -> None:

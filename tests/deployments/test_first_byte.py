@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,18 +14,26 @@ JSON = [(b"content-type", b"application/json")]
 TOKEN = b'data: {"choices":[]}\n\n'
 DEAD = b'data: {"error":{"message":"EngineCore encountered an issue.","code":500}}\n\n'
 BAD = b'data: {"error":{"message":"token 400","code":400}}\n\n'
+REFUSAL = (
+    "qoe_patience_s=5: no first token could come within 5 s; the engine is overloaded; "
+    "try again in 7 s."
+)
+REFUSED = json.dumps({"error": {"message": REFUSAL, "code": 503}}).encode()
+FULL = b'{"error":{"message":"The engine is currently busy.","code":503}}'
 DONE = b"data: [DONE]\n\n"
 
 
-def start(headers: Any) -> dict[str, Any]:
-    return {"type": "http.response.start", "status": 200, "headers": headers}
+def start(headers: Any, status: int = 200) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": headers}
 
 
 def body(content: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.response.body", "body": content, "more_body": more}
 
 
-async def sent(*messages: dict[str, Any], until: int | None = None) -> list[Any]:
+async def sent(
+    *messages: dict[str, Any], until: int | None = None, path: str = "/v1/completions"
+) -> list[Any]:
     """What reaches the client after the first `until` messages of the app."""
     out: list[Any] = []
 
@@ -35,7 +44,8 @@ async def sent(*messages: dict[str, Any], until: int | None = None) -> list[Any]
     async def send(message: Any) -> None:
         out.append(message)
 
-    await FirstByteMiddleware(app)({"type": "http"}, None, send)  # type: ignore[arg-type]
+    scope = {"type": "http", "path": path}
+    await FirstByteMiddleware(app)(scope, None, send)  # type: ignore[arg-type]
     return out
 
 
@@ -45,7 +55,7 @@ async def test_a_stream_begins_with_its_first_event() -> None:
     assert await sent(*messages) == messages
 
 
-@pytest.mark.parametrize(("event", "status"), [(DEAD, 503), (BAD, 400)])
+@pytest.mark.parametrize(("event", "status"), [(DEAD, 502), (BAD, 400)])
 async def test_a_stream_that_begins_with_an_error_is_that_error(
     event: bytes, status: int
 ) -> None:
@@ -65,3 +75,31 @@ async def test_an_answer_that_is_no_stream_is_not_held() -> None:
     messages = [start(JSON), body(DEAD, more=False)]
     assert await sent(*messages, until=1) == messages[:1]
     assert await sent(*messages) == messages
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_who_is_refused_is_told_when_to_come_again(is_stream: bool) -> None:
+    messages = [start(JSON, 503), body(REFUSED, more=False)]
+    if is_stream:
+        messages = [start(STREAM), body(b"data: " + REFUSED + b"\n\n"), body(DONE)]
+    first, second = await sent(*messages)
+    assert first["status"] == 503
+    assert dict(first["headers"])[b"retry-after"] == b"7"
+    assert json.loads(second["body"])["error"]["message"] == REFUSAL
+
+
+async def test_a_full_engine_has_another_one_asked() -> None:
+    first, second = await sent(start(JSON, 503), body(FULL, more=False))
+    assert first["status"] == 502
+    assert b"retry-after" not in dict(first["headers"])
+    assert second["body"] == FULL
+
+
+async def test_a_word_of_a_reader_is_answered_as_it_is() -> None:
+    messages = [start(JSON, 503), body(FULL, more=False)]
+    assert await sent(*messages, path="/v1/qoe/cmpl-1") == messages
+
+
+async def test_a_503_without_an_error_of_openais_shape_is_not_touched() -> None:
+    messages = [start([], 503), body(b"", more=False)]
+    assert await sent(*messages, path="/health") == messages

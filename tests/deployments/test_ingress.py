@@ -24,6 +24,10 @@ from deployments.relay import BrokenOffError
 from qoe import PROFILES
 
 DONE = "data: [DONE]\n\n"
+REFUSAL = (
+    "qoe_patience_s=5: no first token could come within 5 s; the engine is overloaded; "
+    "try again in 7 s."
+)
 DEAD = 'data: {"error":{"message":"EngineCore encountered an issue.","code":500}}\n\n'
 
 
@@ -134,6 +138,19 @@ async def test_a_whole_answer_is_asked_for_again() -> None:
     failed = ErrorResponse(error=ErrorInfo(message="dead", type="x", code=500))
     replicas = Replicas([RayActorError()], [failed], [whole])
     assert await answer(replicas, stream=False) == [whole]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_is_refused_by_one_replica_is_not_sent_to_another(stream: bool) -> None:
+    error = {"message": REFUSAL, "type": "InternalServerError", "code": 503}
+    refused: Any = ErrorResponse(error=ErrorInfo(**error))
+    if stream:
+        refused = f"data: {json.dumps({'error': error})}\n\n"
+    replicas = Replicas([refused, DONE], [token(0, "length"), DONE])
+    first = (await answer(replicas, stream=stream))[0]
+    assert isinstance(first, ErrorResponse)
+    assert (first.error.code, first.error.message) == (503, REFUSAL)
+    assert len(replicas.asked) == 1
 
 
 async def test_replicas_that_all_fail_before_a_token_are_an_error() -> None:

@@ -37,7 +37,7 @@ def test_a_job_without_a_reader_counts_for_less_than_a_reader() -> None:
     assert job.weight < DEFAULT.weight
 
 
-@pytest.mark.parametrize("field", ["qoe_ttft_s", "qoe_tds", "qoe_weight"])
+@pytest.mark.parametrize("field", ["qoe_ttft_s", "qoe_tds", "qoe_weight", "qoe_patience_s"])
 @pytest.mark.parametrize(
     "value",
     [
@@ -92,6 +92,21 @@ def test_a_population_adds_up_and_draws_from_its_groups(name: str) -> None:
 def test_inside_the_engine_a_bad_field_means_the_default() -> None:
     assert expectation_or_default({"qoe_tds": "fast"}, DEFAULT) is DEFAULT
     assert expectation_or_default({"qoe_tds": 7}, DEFAULT) == Expectation(2.0, 7.0)
+
+
+def test_a_patience_is_the_requests_or_the_deployments_whatever_the_profile() -> None:
+    patient = replace(DEFAULT, patience_s=9.0)
+    assert parse_expectation({"qoe_tds": 7}, DEFAULT).patience_s is None
+    for fields, patience_s in (
+        ({"qoe_tds": 7}, 9.0),
+        ({"qoe_profile": "none"}, 9.0),
+        ({"qoe_patience_s": 2}, 2.0),
+        ({"qoe_profile": "none", "qoe_patience_s": 2}, 2.0),
+    ):
+        assert parse_expectation(fields, patient).patience_s == patience_s
+        in_one_piece = reader_or_default(fields, patient, is_stream=False)
+        assert in_one_piece.patience_s == patience_s
+    assert reader_or_default(None, patient, is_stream=False).patience_s == 9.0
 
 
 @pytest.mark.parametrize("value", [True, 1])

@@ -45,6 +45,7 @@ def parameters(function) -> list[str]:
             ["self", "request", "timestamp", "drop_stale_output"],
         ),
         (AsyncScheduler, "_free_request", ["self", "request", "delay_free_blocks"]),
+        (AsyncScheduler, "finish_requests", ["self", "request_ids", "finished_status"]),
         (AsyncScheduler, "shutdown", ["self"]),
         (FCFSRequestQueue, "remove_requests", ["self", "requests"]),
     ],
@@ -70,8 +71,10 @@ def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> Non
         "requires_kv_delivery",
         "_pause_state",
         "structured_output_manager",
+        "connector",
     ):
         assert hasattr(real, name), name
+    assert real.kv_cache_manager.get_computed_blocks(request)[1] == 0
     for name in (
         "request_id",
         "arrival_time",
@@ -83,6 +86,10 @@ def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> Non
         "prompt_token_ids",
         "sampling_params",
         "status",
+        "client_index",
+        "trace_headers",
+        "take_events",
+        "get_finished_reason",
     ):
         assert hasattr(request, name), name
     assert request.sampling_params.output_kind in RequestOutputKind

@@ -72,6 +72,16 @@ def test_one_replica_is_a_replay_of_the_same_load(
     assert shared.items() <= without_plan_ms(fleet).items()
 
 
+def test_a_stream_refused_in_a_fleet_is_no_failed_one(play) -> None:
+    patient = {"patience_s": 0.5, "scheduler": "fcfs", "kv_tokens": 500}
+    run = play("round_robin", replicas=2, cell=patient)
+    refused = run.scores.tokens == 0
+    assert 0 < refused.sum() < NUM_STREAMS
+    assert run.summary.out_of_patience == refused.sum()
+    assert run.summary.failed == 0
+    assert np.nanmax(run.scores.ttft_s) < 0.7
+
+
 @pytest.mark.parametrize("router", ROUTER_NAMES)
 def test_every_stream_is_served_whole_and_only_once(play, router) -> None:
     run = play(router)

@@ -103,3 +103,19 @@ def test_a_setting_reaches_the_scheduler(make_cell) -> None:
         for urgency in ("0", "3600")
     )
     assert without_plan_ms(often) != without_plan_ms(rarely)
+
+
+@pytest.mark.parametrize("scheduler", ["fcfs", "andes"])
+def test_patience_bounds_every_wait_and_a_refused_stream_counts_with_0(
+    make_cell, scheduler
+) -> None:
+    run = replay(make_cell(scheduler=scheduler, patience_s=3.0))
+    refused = run.scores.tokens == 0
+    assert 0 < refused.sum() < 60
+    assert run.summary.out_of_patience == refused.sum()
+    assert run.summary.refused == 0
+    assert not run.scores.area[refused].any()
+    assert run.summary.mean_qoe_area == pytest.approx(run.scores.area.sum() / 60)
+    assert np.nanmax(run.scores.ttft_s) < 3.2
+    waiting_s = replay(make_cell(scheduler=scheduler)).scores.ttft_s
+    assert np.nanmax(waiting_s) > 3.2

@@ -1,0 +1,166 @@
+"""Patience on a real engine on CPU, with the client that replicas give theirs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+from ray.llm._internal.serve.core.configs.openai_api_models import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    ErrorResponse,
+)
+from vllm import SamplingParams
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from deployments.first_byte import FirstByteMiddleware
+from deployments.patience import OutOfPatienceError
+from deployments.relay import error_of
+from deployments.resumable import ResumableEngine
+from scheduler.patience import retry_after_of
+
+PROMPT_TOKENS, OUTPUT_TOKENS = 500, 1500
+# 3,072 tokens: four streams begin, and some are preempted; the others wait.
+SCARCE = {"num_gpu_blocks_override": 25, "max_num_seqs": 4}
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(600),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.parametrize("llm", [SCARCE], indirect=True, ids=["scarce"]),
+]
+
+
+class Asker:
+    """Asks for long answers to prompts of their own, and counts those that began."""
+
+    def __init__(self, llm: AsyncLLM) -> None:
+        self._llm = llm
+        self._count = 0
+        self._begun = asyncio.Semaphore(0)
+
+    async def __call__(self, kind: Any = RequestOutputKind.DELTA, **fields: Any) -> int:
+        """Tokens of one answer, read to its end."""
+        self._count += 1
+        name, tokens = f"p{self._count}", 0
+        prompt = {"prompt_token_ids": [self._count % 180 + 10] * PROMPT_TOKENS}
+        params = SamplingParams(
+            temperature=0.0,
+            max_tokens=OUTPUT_TOKENS,
+            ignore_eos=True,
+            output_kind=kind,
+            extra_args=fields or None,
+        )
+        async with aclosing(self._llm.generate(prompt, params, name)) as outputs:
+            async for output in outputs:
+                if not tokens:
+                    self._begun.release()
+                tokens += len(output.outputs[0].token_ids)
+        return tokens
+
+    async def crowd(self) -> list[asyncio.Task[int]]:
+        """Far more clients than the engine can serve, some of whom have begun."""
+        tasks = [asyncio.create_task(self()) for _ in range(60)]
+        async with asyncio.timeout(60):
+            for _ in range(3):
+                await self._begun.acquire()
+        return tasks
+
+
+async def leave(llm: AsyncLLM, tasks: list[asyncio.Task[int]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert not llm.output_processor.request_states
+
+
+@pytest.mark.parametrize("kind", [RequestOutputKind.DELTA, RequestOutputKind.FINAL_ONLY])
+async def test_who_waits_in_vain_is_refused_when_its_patience_ends(
+    llm: AsyncLLM, kind: Any
+) -> None:
+    ask = Asker(llm)
+    tasks = await ask.crowd()
+    loop = asyncio.get_running_loop()
+    asked_at_s = loop.time()
+    with pytest.raises(OutOfPatienceError, match=r"qoe_patience_s=0\.7: no first") as error:
+        await ask(kind, qoe_patience_s=0.7)
+    assert 0.6 < loop.time() - asked_at_s < 3.0
+    assert error.value.status_code == 503
+    await leave(llm, tasks)
+
+
+async def test_a_stream_that_begins_within_its_patience_is_whole(llm: AsyncLLM) -> None:
+    assert await Asker(llm)(qoe_patience_s=30.0) == OUTPUT_TOKENS
+
+
+async def test_clients_who_leave_while_they_wait_or_run_make_room_at_once(
+    llm: AsyncLLM,
+) -> None:
+    ask = Asker(llm)
+    await leave(llm, await ask.crowd())
+    # Had the engine to write another one first, this one would be refused.
+    assert await ask(qoe_patience_s=2.0) == OUTPUT_TOKENS
+
+
+async def replica_engine(llm: AsyncLLM) -> Any:
+    """Serve LLM's engine, as it is when it has started `llm`."""
+    from starlette.datastructures import State  # noqa: PLC0415
+    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
+    from vllm.entrypoints.launchers.cli_args import FrontendArgs  # noqa: PLC0415
+    from vllm.entrypoints.openai.api_server import init_app_state  # noqa: PLC0415
+
+    given = AsyncEngineArgs(model=llm.model_config.model, served_model_name=["tiny"])
+    engine: Any = ResumableEngine.__new__(ResumableEngine)
+    engine._vllm_args = argparse.Namespace(**(vars(FrontendArgs()) | vars(given)))
+    engine._engine_client, engine._token_receiver = llm, None
+    engine._app_state = state = State()
+    await init_app_state(llm, state, engine._vllm_args, ("generate",))
+    engine._oai_serving_chat = state.openai_serving_chat
+    engine._oai_serving_completion = state.openai_serving_completion
+    return engine
+
+
+def impatient(path: str, *, stream: bool) -> dict[str, Any]:
+    prompt: dict[str, Any] = {"prompt": "x" * PROMPT_TOKENS}
+    if path == "chat/completions":
+        prompt = {"messages": [{"role": "user", "content": "x" * PROMPT_TOKENS}]}
+    fields = {"qoe_patience_s": 0.5, "qoe_profile": "none"}
+    return prompt | {"model": "tiny", "stream": stream, "vllm_xargs": fields}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("path", ["completions", "chat/completions"])
+async def test_a_client_of_either_way_gets_503_and_when_to_come_again(
+    llm: AsyncLLM, path: str, stream: bool
+) -> None:
+    engine = await replica_engine(llm)
+    app = FirstByteMiddleware(await engine.build_asgi_app())
+    tasks = await Asker(llm).crowd()
+    request = impatient(path, stream=stream)
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://replica") as http:
+        answer = await http.post(f"/v1/{path}", json=request, timeout=60.0)
+    assert answer.status_code == 503
+    message = answer.json()["error"]["message"]
+    assert message.startswith("qoe_patience_s=0.5: no first token could come")
+    assert int(answer.headers["retry-after"]) == retry_after_of(message)
+
+    if path == "completions":
+        told = engine.completions(CompletionRequest(**request))
+    else:
+        told = engine.chat(ChatCompletionRequest(**request))
+    first = await anext(told)
+    if stream:
+        error = error_of(first)
+    else:
+        assert isinstance(first, ErrorResponse)
+        error = first.error.model_dump()
+    assert error is not None
+    assert error["code"] == 503
+    assert retry_after_of(error["message"]) is not None
+    await told.aclose()
+    await leave(llm, tasks)
