@@ -121,8 +121,8 @@ async def keep_busy(
                 for index, stream in enumerate(planned):
                     await gate.acquire()
                     now_s = time.perf_counter() - run.start_s
-                    task = send(index, replace(stream, arrival_s=now_s))
-                    sent.append(tasks.create_task(task))
+                    one = send(index, replace(stream, arrival_s=now_s))
+                    sent.append(tasks.create_task(one))
         for task in sent:
             task.cancel()
     return streams

@@ -45,11 +45,13 @@ def verdict(result: Comparison) -> str:
     if reasons:
         return f"{UNSTEADY}: {'; '.join(reasons)}."
     fcfs, andes = (np.median(result.values(policy, _mean_qoe)) for policy in POLICIES)
-    ratio = np.median(result.ratios(_mean_qoe))
-    return (
-        f"Mean area QoE: {fcfs:.3f} under fcfs, {andes:.3f} under andes, {ratio:.2f}× "
-        "in the median pair."
+    ratios = result.ratios(_mean_qoe)
+    said = (
+        f"Mean area QoE: {fcfs:.3f} under fcfs, {andes:.3f} under andes, "
+        f"{np.median(ratios):.2f}× in the median pair."
     )
+    alone = " One pair does not show how far runs differ by themselves."
+    return said + alone if len(ratios) == 1 else said
 
 
 def how_it_was_set(result: Comparison) -> str:

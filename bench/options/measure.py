@@ -51,7 +51,7 @@ DemoRate = Annotated[
     number(
         "--rate",
         Limits(0.001, 10_000, "requests/s"),
-        "Mean request rate; asks no machine.",
+        "Mean request rate, instead of one that is probed for.",
         MEASURE,
         show_default="where fcfs falls to a mean area QoE of 0.55 on this machine",
     ),

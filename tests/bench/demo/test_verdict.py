@@ -28,6 +28,11 @@ def test_a_loss_beyond_the_spread_is_told_as_one(compared) -> None:
     assert "0.75×" in verdict(result)
 
 
+def test_one_pair_is_not_told_as_if_it_were_many(compared) -> None:
+    assert "One pair" in verdict(compared((0.5,), (0.9,)))
+    assert "One pair" not in verdict(compared(FCFS, ANDES))
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
