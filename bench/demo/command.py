@@ -7,7 +7,8 @@ and medians are shown beside the whole range: machines are noisy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from rich.markup import escape
 from bench.arguments import BenchArguments
 from bench.demo.comparison import POLICIES, Comparison, Run, Tried, read_comparison
 from bench.demo.page import markdown, render
-from bench.demo.priority import put_engines_behind
+from bench.demo.priority import engines_behind
 from bench.demo.probe import Probe, probe
 from bench.demo.rate import QOE_RANGE, at_rate, choose_rate, correct_rate
 from bench.demo.verdict import how_it_was_set, verdict
@@ -150,12 +151,8 @@ class _Demo:
         self._notes.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
 
     def _probe(self) -> None:
-        config, overrides = self._arguments.config, self._overrides("fcfs")
-        with serving(config, overrides, self._notes) as running:
-            put_engines_behind(running.config.app)
-            self.probed = probe(
-                running.base_url, self._arguments.load, self._window, self._notes
-            )
+        with self._serving("fcfs") as base_url:
+            self.probed = probe(base_url, self._arguments.load, self._window, self._notes)
         self._set_rate(choose_rate(self._streams_at, self.probed))
         self._notes.print(
             f"{self.probed.tokens_per_s:,.0f} tokens/s, "
@@ -176,11 +173,9 @@ class _Demo:
         return True
 
     def _serve(self, policy: str, number: int) -> tuple[Run, list[Stream]]:
-        config, overrides = self._arguments.config, self._overrides(policy)
-        with serving(config, overrides, self._notes) as running:
-            put_engines_behind(running.config.app)
+        with self._serving(policy) as base_url:
             load, streams = load_service(
-                running.base_url, self._arguments.load, self.requests, self._notes
+                base_url, self._arguments.load, self.requests, self._notes
             )
         summary = summarise(streams, clipped=load.clipped)
         self._notes.print(render_table([(policy, summary)]))
@@ -188,12 +183,18 @@ class _Demo:
             self.warn(caveat)
         return Run(policy=policy, pair=number, summary=summary), streams
 
-    def _overrides(self, policy: str) -> dict[str, object]:
+    @contextmanager
+    def _serving(self, policy: str) -> Iterator[str]:
         engine = {
             "num_gpu_blocks_override": self._arguments.kv_blocks,
             "kv_cache_memory_bytes": None,
         }
-        return {"scheduler": policy, "engine_kwargs": engine}
+        overrides = {"scheduler": policy, "engine_kwargs": engine}
+        with (
+            serving(self._arguments.config, overrides, self._notes) as running,
+            engines_behind(running.config.app),
+        ):
+            yield running.base_url
 
     def _set_rate(self, rate: float) -> None:
         self.rate, self.requests = rate, self._requests_at(rate)

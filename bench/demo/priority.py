@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -12,28 +14,43 @@ from deployments.processes import processes_with
 
 # The lowest there is: Ray gives every replica 15.
 NICENESS = 19
-AUTOGROUP_NICENESS = 10
+# A third of the share of others: the whole service is in it, and must still get on.
+AUTOGROUP_NICENESS = 5
 
 
-def put_engines_behind(app: str) -> None:
-    """Lower the priority of the engines of a Serve application on this machine.
+@contextmanager
+def engines_behind(app: str) -> Iterator[None]:
+    """The engines of a Serve application on this machine come last for a `with` block.
 
-    Anybody may lower it for his own processes; others' are left as they are. The client
-    comes first then, then the replicas and HAProxy, which pass the tokens on.
+    Anybody may lower the priority of his own processes; others' are left as they are. The
+    client comes first then, then the replicas and HAProxy, which pass the tokens on.
+    Afterwards the engines' threads stay nice, but their session may end as fast as others.
     """
-    for replica in processes_with(f"ServeReplica:{app}:"):
-        with contextlib.suppress(psutil.Error):
-            for engine in replica.children(recursive=True):
-                put_behind(engine)
+    engines = [
+        engine
+        for replica in processes_with(f"ServeReplica:{app}:")
+        for engine in replica.children(recursive=True)
+    ]
+    for engine in engines:
+        _set_niceness(engine)
+        _set_autogroup(engine, AUTOGROUP_NICENESS)
+    try:
+        yield
+    finally:
+        for engine in engines:
+            _set_autogroup(engine, 0)
 
 
-def put_behind(process: psutil.Process) -> None:
-    """Make every thread of a process nice, and its autogroup if that is not ours."""
+def _set_niceness(engine: psutil.Process) -> None:
     with contextlib.suppress(psutil.Error, OSError):
         # Linux has a niceness for each thread; those that compute are there already.
-        for thread in process.threads():
+        for thread in engine.threads():
             os.setpriority(os.PRIO_PROCESS, thread.id, NICENESS)
-        # Linux with autogroups weighs sessions by this, and threads only within one.
-        if os.getsid(process.pid) != os.getsid(0):
-            autogroup = Path(f"/proc/{process.pid}/autogroup")
-            autogroup.write_text(str(AUTOGROUP_NICENESS), encoding="utf-8")
+
+
+def _set_autogroup(engine: psutil.Process, niceness: int) -> None:
+    # Linux with autogroups weighs sessions by this, and threads only within one.
+    with contextlib.suppress(OSError):
+        if os.getsid(engine.pid) != os.getsid(0):
+            autogroup = Path(f"/proc/{engine.pid}/autogroup")
+            autogroup.write_text(str(niceness), encoding="utf-8")

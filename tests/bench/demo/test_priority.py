@@ -1,13 +1,13 @@
 import os
+import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import psutil
 import pytest
 
-from bench.demo.priority import AUTOGROUP_NICENESS, NICENESS, put_behind, put_engines_behind
+from bench.demo.priority import AUTOGROUP_NICENESS, NICENESS, engines_behind
 
 # A process with a thread that was there before, as an engine's are.
 ENGINE = """
@@ -24,6 +24,7 @@ engine.stdout.readline()
 print(engine.pid, flush=True)
 sys.stdin.read()
 engine.kill()
+engine.wait()
 """
 
 
@@ -52,43 +53,43 @@ def start():
         process.communicate(timeout=10)
 
 
-def test_every_thread_of_an_engine_stands_behind_and_none_of_ours(start) -> None:
-    engine = start(ENGINE)
-    assert engine.stdout.readline() == "ready\n"
-    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    put_behind(psutil.Process(engine.pid))
-    assert len(psutil.Process(engine.pid).threads()) > 1
-    assert nicenesses(engine.pid) == {NICENESS}
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
-
-
-def test_the_session_of_an_engine_stands_behind_ours(start) -> None:
-    autogroup = Path("/proc/self/autogroup")
-    if not autogroup.exists():
-        pytest.skip("this kernel has no autogroups")
-    before = autogroup.read_text()
-    engine = start(ENGINE)
-    engine.stdout.readline()
-    put_behind(psutil.Process(engine.pid))
-    of_engine = Path(f"/proc/{engine.pid}/autogroup").read_text()
-    assert of_engine.split()[-1] == str(AUTOGROUP_NICENESS)
-    assert autogroup.read_text() == before
-
-
-def test_engines_are_found_below_the_replicas_of_that_application_only(start) -> None:
+@pytest.fixture
+def engine(start) -> tuple[str, int, int]:
+    """A Serve application, the pid of its replica, and that of the engine below it."""
     app = f"test-{os.getpid()}"
     replica = start(REPLICA, f"ServeReplica:{app}:x", ENGINE)
-    engine = int(replica.stdout.readline())
-    before = nicenesses(engine)
-    put_engines_behind(f"not-{app}")
-    assert nicenesses(engine) == before
-    put_engines_behind(app)
-    assert nicenesses(engine) == {NICENESS}
-    assert nicenesses(replica.pid) == before
+    return app, replica.pid, int(replica.stdout.readline())
 
 
-def test_a_process_that_has_ended_is_no_problem(start) -> None:
-    engine = start("")
-    ended = psutil.Process(engine.pid)
-    engine.wait(timeout=10)
-    put_behind(ended)
+def test_every_thread_of_an_engine_stands_behind_and_nobody_else(engine) -> None:
+    app, replica_pid, engine_pid = engine
+    before = nicenesses(os.getpid()), nicenesses(replica_pid)
+    with engines_behind(app):
+        assert len(psutil.Process(engine_pid).threads()) > 1
+        assert nicenesses(engine_pid) == {NICENESS}
+    assert (nicenesses(os.getpid()), nicenesses(replica_pid)) == before
+
+
+def test_another_application_is_left_as_it_is(engine) -> None:
+    app, _, engine_pid = engine
+    before = nicenesses(engine_pid)
+    with engines_behind(f"not-{app}"):
+        assert nicenesses(engine_pid) == before
+
+
+def test_the_session_of_an_engine_stands_behind_ours_until_the_block_ends(engine) -> None:
+    app, _, engine_pid = engine
+    autogroup = Path(f"/proc/{engine_pid}/autogroup")
+    if not autogroup.exists():
+        pytest.skip("this kernel has no autogroups")
+    before = Path("/proc/self/autogroup").read_text()
+    with engines_behind(app):
+        assert autogroup.read_text().split()[-1] == str(AUTOGROUP_NICENESS)
+        assert Path("/proc/self/autogroup").read_text() == before
+    assert autogroup.read_text().split()[-1] == "0"
+
+
+def test_an_engine_that_ends_meanwhile_is_no_problem(engine) -> None:
+    app, _, engine_pid = engine
+    with engines_behind(app):
+        os.kill(engine_pid, signal.SIGKILL)
