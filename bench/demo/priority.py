@@ -26,11 +26,10 @@ def engines_behind(app: str) -> Iterator[None]:
     client comes first then, then the replicas and HAProxy, which pass the tokens on.
     Afterwards the engines' threads stay nice, but their session may end as fast as others.
     """
-    engines = [
-        engine
-        for replica in processes_with(f"ServeReplica:{app}:")
-        for engine in replica.children(recursive=True)
-    ]
+    engines: list[psutil.Process] = []
+    for replica in processes_with(f"ServeReplica:{app}:"):
+        with contextlib.suppress(psutil.Error):
+            engines += replica.children(recursive=True)
     for engine in engines:
         _set_niceness(engine)
         _set_autogroup(engine, AUTOGROUP_NICENESS)

@@ -89,7 +89,9 @@ def measure(streams: Sequence[Stream], start_s: float, end_s: float) -> Probe:
     if not counts.all():
         problems = (s.error_message for s in streams if s.error not in (None, CANCELLED))
         why = next(problems, "no token came")
-        raise UserError(f"the probe could not tell how fast the machine is: {why}.")
+        raise UserError(
+            f"the probe could not tell how fast the machine is: {why}.", exit_code=1
+        )
     busy_s = sum(_overlap_s(stream, start_s, end_s) for stream in streams)
     first, second = (float(count) / (middle_s - start_s) for count in counts)
     return Probe(
