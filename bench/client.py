@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import resource
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
 
 import aiohttp
 import msgspec
@@ -29,6 +29,7 @@ _PROGRESS_PERIOD_S = 0.5
 # Session set-up costs a few ms; without a lead the first request would count them as lag.
 _LEAD_S = 0.05
 _OPEN_FILES = 65_536
+_RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -88,6 +89,47 @@ async def stream_load(
     return [task.result() for task in tasks if not task.cancelled()]
 
 
+async def keep_busy(
+    planned: Iterable[PlannedStream], endpoint: Endpoint, waiting: int, duration_s: float
+) -> list[Stream]:
+    """Closed-loop: so many requests always wait for their first token, until time is up.
+
+    However much the server can run at once, it is full, and its queue is short. What is in
+    flight at the end comes back as `cancelled`, with the tokens that it had. A request
+    that failed has its successor a second later: who refuses is not hammered.
+
+    Args:
+        planned: What to send, in this order; their arrival times are not looked at.
+        endpoint: Where to.
+        waiting: Requests without a token at a time.
+        duration_s: For how long.
+    """
+    _allow_open_files()
+    streams: list[Stream] = []
+    gate = asyncio.Semaphore(waiting)
+    async with _session(endpoint) as session, asyncio.TaskGroup() as tasks:
+        run = _Run(session, endpoint, Progress(0), time.perf_counter())
+
+        async def send(index: int, stream: PlannedStream) -> None:
+            ended = await run.stream(index, stream, on_first_token=gate.release)
+            streams.append(ended)
+            if not ended.delivered_at_s and ended.error != CANCELLED:
+                await asyncio.sleep(_RETRY_S)
+                gate.release()
+
+        sent: list[asyncio.Task[None]] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(duration_s):
+                for index, stream in enumerate(planned):
+                    await gate.acquire()
+                    now_s = time.perf_counter() - run.start_s
+                    one = send(index, replace(stream, arrival_s=now_s))
+                    sent.append(tasks.create_task(one))
+        for task in sent:
+            task.cancel()
+    return streams
+
+
 class _Run:
     """What the streams of one run share."""
 
@@ -103,7 +145,12 @@ class _Run:
         self._endpoint = endpoint
         self._progress = progress
 
-    async def stream(self, index: int, planned: PlannedStream) -> Stream:
+    async def stream(
+        self,
+        index: int,
+        planned: PlannedStream,
+        on_first_token: Callable[[], None] = lambda: None,
+    ) -> Stream:
         """Send one request and read it to its end; never raises."""
         body = request_body(self._endpoint, index, planned)
         delivered_at_s: list[float] = []
@@ -112,7 +159,7 @@ class _Run:
         error: BaseException | None = None
         self._progress.sent += 1
         try:
-            await self._read(body, submitted_s, delivered_at_s)
+            await self._read(body, submitted_s, delivered_at_s, on_first_token)
         except (
             aiohttp.ClientError,
             asyncio.CancelledError,
@@ -139,7 +186,11 @@ class _Run:
         )
 
     async def _read(
-        self, body: bytes, submitted_s: float, delivered_at_s: list[float]
+        self,
+        body: bytes,
+        submitted_s: float,
+        delivered_at_s: list[float],
+        on_first_token: Callable[[], None],
     ) -> None:
         url = f"{self._endpoint.base_url}/completions"
         decoder = StreamDecoder()
@@ -152,6 +203,8 @@ class _Run:
             async for data in response.content.iter_any():
                 now_s = time.perf_counter() - submitted_s
                 num_tokens = decoder.feed(data)
+                if num_tokens and not delivered_at_s:
+                    on_first_token()
                 delivered_at_s.extend([now_s] * num_tokens)
                 self._progress.tokens += num_tokens
         if not decoder.finished:

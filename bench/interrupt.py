@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 
 @contextmanager
@@ -28,6 +30,16 @@ def _as_ctrl_c(signum: int, frame: FrameType | None) -> None:
     # Not always `KeyboardInterrupt`: asyncio cancels its main task instead.
     if callable(on_ctrl_c):
         on_ctrl_c(signum, frame)
+        return
+    # What a script starts in the background ignores Ctrl-C, and must end all the same.
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        _stop()
     else:
-        # What a script starts in the background ignores Ctrl-C, and must end all the same.
-        raise KeyboardInterrupt
+        # Between two tasks: one that is torn in the middle may keep it to itself.
+        loop.call_soon_threadsafe(_stop)
+
+
+def _stop() -> NoReturn:
+    raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import msgspec
 from rich.console import Console
@@ -99,6 +100,16 @@ def select_requests(arguments: BenchArguments) -> list[Request]:
             "no request arrives in the window of --start-s, --duration-s and --rate-scale."
         )
     return window
+
+
+def describe(load: BenchArguments, requests: Sequence[Request]) -> str:
+    """What is sent, in one sentence."""
+    source = "synthetic bursts" if load.trace is None else load.trace.name
+    span_s = max(request.arrival_s for request in requests)
+    return (
+        f"{len(requests):,} requests of {source} in {span_s:.0f} s, "
+        f"readers of profile {load.profile}"
+    )
 
 
 def make_load(arguments: BenchArguments, requests: list[Request]) -> Load:

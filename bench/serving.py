@@ -1,10 +1,10 @@
-"""One load on a service that is started for it, and gone afterwards."""
+"""A service that is started for a measurement, and one load on it."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +22,22 @@ from bench.results import Stream
 from bench.traces import Request
 from deployments.config import ConfigError
 from deployments.processes import ServiceError
-from deployments.service import service
+from deployments.service import Service, service
 
 
-def serve_and_load(
-    config: Path,
-    overrides: Mapping[str, Any],
-    arguments: BenchArguments,
-    requests: list[Request],
-    notes: Console,
-    around: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> tuple[Load, list[Stream]]:
-    """Start the service of `config`, load it, and stop it.
+@contextmanager
+def serving(
+    config: Path, overrides: Mapping[str, Any], notes: Console
+) -> Iterator[Service]:
+    """The service of `config` for the length of a `with` block; a line says what it does.
 
     Args:
         config: A Serve config.
         overrides: Changes of its `args`.
-        arguments: The load, as `andes bench` takes it; its endpoint is filled in.
-        requests: What arrives.
-        notes: Where progress is shown.
-        around: Entered once the service answers, left with the last token.
+        notes: Where progress is shown; inside the block it is the caller's.
 
     Raises:
-        UserError: The service cannot be served, or did not start.
-        KeyboardInterrupt: Stopped.
+        UserError: The service cannot be served, did not start, or not stop.
     """
     try:
         with (
@@ -53,15 +45,36 @@ def serve_and_load(
             service(config, overrides, progress=status.update) as running,
         ):
             status.stop()
-            with around():
-                return _load(arguments, running.base_url, requests, notes)
+            try:
+                yield running
+            finally:
+                status.start()
     except (ConfigError, ServiceError) as error:
         raise UserError(str(error), exit_code=1) from error
 
 
-def _load(
-    arguments: BenchArguments, base_url: str, requests: list[Request], notes: Console
+def load_service(
+    base_url: str, arguments: BenchArguments, requests: list[Request], notes: Console
 ) -> tuple[Load, list[Stream]]:
+    """Send the requests to a running service, and wait for every answer.
+
+    Raises:
+        KeyboardInterrupt: Stopped.
+    """
+    load, endpoint = planned(base_url, arguments, requests)
+    notes.print(f"{len(load.streams):,} requests to {endpoint.base_url}")
+    with progress_bar(notes) as on_progress:
+        streams = run_load(load, endpoint, on_progress=on_progress)
+    if was_interrupted(load, streams):
+        # The client took it as the end of the run, to keep what `andes bench` reports.
+        raise KeyboardInterrupt
+    return load, streams
+
+
+def planned(
+    base_url: str, arguments: BenchArguments, requests: list[Request]
+) -> tuple[Load, Endpoint]:
+    """The requests as this service can take them, and how to reach it."""
     model = find_model(base_url, None)
     load = make_load(
         msgspec.structs.replace(arguments, max_context_tokens=model.max_context_tokens),
@@ -70,10 +83,4 @@ def _load(
     endpoint = Endpoint(
         base_url, model.name, seed=arguments.seed, cache_salt=secrets.token_hex(16)
     )
-    notes.print(f"{len(load.streams):,} requests to {endpoint.base_url}")
-    with progress_bar(notes) as on_progress:
-        streams = run_load(load, endpoint, on_progress=on_progress)
-    if was_interrupted(load, streams):
-        # The client took it as the end of the run, to keep what `andes bench` reports.
-        raise KeyboardInterrupt
-    return load, streams
+    return load, endpoint

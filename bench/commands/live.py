@@ -66,43 +66,48 @@ def bench(  # noqa: PLR0913 - typer reads the options off the signature
 def demo(  # noqa: PLR0913 - typer reads the options off the signature
     *,
     trace: load.Trace = None,
+    start_s: load.StartS = 600.0,
+    duration_s: measure.DemoDurationS = 45.0,
+    rate: measure.DemoRate = None,
     pairs: measure.Pairs = 3,
     kv_blocks: measure.KvBlocks = 64,
-    start_s: load.StartS = 600.0,
-    duration_s: load.DurationS = 45.0,
-    rate_scale: load.RateScale = 1.0,
-    time_scale: load.TimeScale = 1.0,
-    rate: load.Rate = _DEFAULTS.rate,
     profile: load.Profile = _DEFAULTS.profile,
-    ttft_s: load.TtftS = None,
-    tds: load.Tds = None,
-    max_output_tokens: live.MaxOutputTokens = None,
     seed: load.Seed = 0,
     config: measure.Config = None,
     out: measure.Out = Path("docs/results"),
+    redraw: measure.Redraw = False,
 ) -> None:
     """Run the same load on the same service under fcfs and under andes, in turns.
 
-    Each run starts the whole service of serve_config.yaml. Without its trace file,
-    the load is synthetic bursts of the same shape.
+    It probes the machine first, and sends so much that fcfs fails some readers. Each run
+    starts the whole service of serve_config.yaml. Without its trace file, the load is
+    synthetic bursts of the same shape.
     """
-    from bench.demo import demo_command  # noqa: PLC0415
+    from bench.demo.command import DemoArguments, redraw_demo, run_demo  # noqa: PLC0415
+    from deployments.service_config import DEFAULT_CONFIG  # noqa: PLC0415
 
-    load = BenchArguments(
-        trace=trace if trace and trace.exists() else None,
-        synthetic=not (trace and trace.exists()),
-        start_s=start_s if trace and trace.exists() else 0.0,
+    if redraw:
+        raise typer.Exit(redraw_demo(out))
+    found = trace is not None and trace.exists()
+    window = BenchArguments(
+        trace=trace if found else None,
+        synthetic=not found,
+        start_s=start_s if found else 0.0,
         duration_s=duration_s,
-        rate_scale=rate_scale,
-        time_scale=time_scale,
-        rate=rate,
         profile=profile,
-        ttft_s=ttft_s,
-        tds=tds,
-        max_output_tokens=max_output_tokens,
         seed=seed,
     )
-    raise typer.Exit(demo_command(load, pairs, kv_blocks, config, out))
+    arguments = DemoArguments(
+        load=window,
+        duration_s=duration_s,
+        command=published(sys.argv[1:]),
+        rate=rate,
+        pairs=pairs,
+        kv_blocks=kv_blocks,
+        config=config or DEFAULT_CONFIG,
+        out=out,
+    )
+    raise typer.Exit(run_demo(arguments))
 
 
 def paths(

@@ -46,6 +46,33 @@ MicrobenchJson = Annotated[
 Pairs = Annotated[
     int, number("--pairs", Limits(1, 100, "pairs", whole=True), "Runs of each.", MEASURE)
 ]
+DemoRate = Annotated[
+    float | None,
+    number(
+        "--rate",
+        Limits(0.001, 10_000, "requests/s"),
+        "Mean request rate, instead of one that is probed for.",
+        MEASURE,
+        show_default="where fcfs falls to a mean area QoE of 0.55 on this machine",
+    ),
+]
+DemoDurationS = Annotated[
+    float,
+    number(
+        "--duration-s",
+        Limits(1, 1_000_000, "seconds"),
+        "Send for this long in each run, then wait for the answers.",
+        MEASURE,
+    ),
+]
+Redraw = Annotated[
+    bool,
+    typer.Option(
+        "--redraw",
+        help="Run nothing: make the table again of DIR/demo.json.",
+        rich_help_panel=REPORT,
+    ),
+]
 Rounds = Annotated[
     int, number("--rounds", Limits(1, 100, "rounds", whole=True), "Runs of each.", MEASURE)
 ]

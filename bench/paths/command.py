@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -11,15 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.arguments import BenchArguments
-from bench.comparison import describe
 from bench.errors import INTERRUPTED, UserError
-from bench.live import select_requests
+from bench.live import describe, select_requests
 from bench.paths.cpu import cpu_s_by_role, used_between
 from bench.paths.page import page
 from bench.paths.results import WAYS, PathsResult, Way, WayRun
 from bench.report import caveats
 from bench.results import environment, summarise
-from bench.serving import serve_and_load
+from bench.serving import load_service, serving
 from bench.traces import Request
 
 
@@ -91,17 +88,10 @@ def _run(
     requests: list[Request],
     notes: Console,
 ) -> WayRun:
-    cpu_s: dict[str, float] = {}
-
-    @contextmanager
-    def metered() -> Iterator[None]:
+    with serving(arguments.config, way.overrides, notes) as running:
         before = cpu_s_by_role()
-        yield
-        cpu_s.update(used_between(before, cpu_s_by_role()))
-
-    load, streams = serve_and_load(
-        arguments.config, way.overrides, arguments.load, requests, notes, metered
-    )
+        load, streams = load_service(running.base_url, arguments.load, requests, notes)
+        cpu_s = used_between(before, cpu_s_by_role())
     summary = summarise(streams, clipped=load.clipped)
     for caveat in caveats(summary, streams):
         notes.print(f"[yellow]![/yellow] {escape(caveat)}", soft_wrap=True)

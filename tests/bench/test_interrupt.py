@@ -42,3 +42,23 @@ def test_sigterm_cancels_what_asyncio_runs() -> None:
 
     with sigterm_as_ctrl_c():
         assert asyncio.run(ends_well_when_cancelled()) == "cancelled"
+
+
+def test_in_the_background_asyncio_ends_between_tasks_and_cleans_up() -> None:
+    ended = []
+
+    async def busy() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            ended.append("step")
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+
+    async def main() -> None:
+        await asyncio.gather(busy(), asyncio.sleep(10))
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with sigterm_as_ctrl_c(), pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert ended == ["step", "cancelled"]
