@@ -14,8 +14,8 @@ _ALL_KV = q.now(c.KV_BLOCKS, "", 'state="total"')
 _LEVERS = (
     Panel(
         "Levers",
-        "Share of the plans that hold a waiting stream back, keep a running one out of a "
-        "step (pause), or limit prompt tokens. All near 0: there is room for everybody.",
+        "Share of the plans that withhold a waiting stream, or limit prompt tokens. Both "
+        "near 0: there is room for everybody.",
         ((f"{q.rate(c.LEVERS, 'lever')} / on () group_left () {q.rate(c.PLANS)}",
           "{{lever}}"),),
         "capacity-exhausted",

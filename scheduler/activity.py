@@ -6,7 +6,7 @@ import time
 from collections.abc import Sized
 from typing import Protocol
 
-from scheduler.rebuild_budget import RebuildBudget
+from scheduler.resumes import Resumes
 from scheduler.step_time import StepTimeModel
 from telemetry import catalogue
 from telemetry.engine_metrics import Values
@@ -16,11 +16,9 @@ class Parts(Protocol):
     """Of a plan that was carried out, what is counted: see `scheduler.partition`."""
 
     @property
-    def held(self) -> Sized: ...
+    def withheld(self) -> Sized: ...
     @property
     def victims(self) -> Sized: ...
-    @property
-    def paused(self) -> Sized: ...
 
 
 class Activity:
@@ -30,14 +28,14 @@ class Activity:
         plan_s: Seconds that the last plan took.
     """
 
-    def __init__(self, step_time: StepTimeModel, rebuilds: RebuildBudget) -> None:
+    def __init__(self, step_time: StepTimeModel, resumes: Resumes) -> None:
         self._step_time = step_time
-        self._rebuilds = rebuilds
+        self._resumes = resumes
         self._started_s = 0.0
         self._plans_total = 0
         self._plan_s_total = 0.0
         self._planned_preemptions = 0
-        self._levers = [0, 0, 0]
+        self._levers = [0, 0]
         self.plan_s = 0.0
 
     def __enter__(self) -> None:
@@ -51,7 +49,7 @@ class Activity:
     def applied(self, parts: Parts, token_budget: int | None) -> None:
         """A plan was carried out like this."""
         self._planned_preemptions += len(parts.victims)
-        used = (bool(parts.paused), bool(parts.held), token_budget is not None)
+        used = (bool(parts.withheld), token_budget is not None)
         for lever, is_used in enumerate(used):
             self._levers[lever] += is_used
 
@@ -66,8 +64,8 @@ class Activity:
         return {
             catalogue.PREEMPTIONS.name: (planned, max(preemptions_total - planned, 0)),
             catalogue.LEVERS.name: tuple(self._levers),
-            catalogue.RESUMES.name: (self._rebuilds.resumes_total,),
-            catalogue.RESUMED_TOKENS.name: (self._rebuilds.recomputed_tokens_total,),
+            catalogue.RESUMES.name: (self._resumes.resumes_total,),
+            catalogue.RESUMED_TOKENS.name: (self._resumes.recomputed_tokens_total,),
             catalogue.PLANS.name: (self._plans_total,),
             catalogue.PLAN_S.name: (self._plan_s_total,),
             catalogue.FALLBACKS.name: (failures_total,),

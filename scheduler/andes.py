@@ -17,11 +17,11 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.request_queue import FCFSRequestQueue, SchedulingPolicy
 from vllm.v1.request import Request, RequestStatus
 
-from scheduler.outlook import EngineState, take_snapshot
-from scheduler.partition import Aside, partition
+from scheduler.live_streams import Slots
+from scheduler.outlook import HORIZON_S, EngineState, take_snapshot
+from scheduler.partition import partition
 from scheduler.policies import policy_for
 from scheduler.replan import PlanClock
-from scheduler.live_streams import Slots
 from scheduler.snapshot import Floats, Plan
 from scheduler.tracking import TrackingScheduler
 
@@ -29,11 +29,14 @@ from scheduler.tracking import TrackingScheduler
 # grammar, a transfer or a client, and are vLLM's business.
 _WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
 
+# Plans are this far apart unless streams come or go: readers do not notice less.
+REPLAN_PERIOD_S = 0.05
+
 _request_id = attrgetter("request_id")
 
 
 class AndesScheduler(TrackingScheduler):
-    """vLLM's scheduler with Andes deciding who holds KV memory, and who decodes.
+    """vLLM's scheduler with Andes deciding who holds KV memory, and whose prompt is next.
 
     Under light load, and whenever Andes fails, a step is exactly a vLLM step. Settings come
     from the environment (`scheduler.settings`); `policy: fcfs` measures and never decides.
@@ -46,11 +49,10 @@ class AndesScheduler(TrackingScheduler):
         super().__init__(*args, **kwargs)
         is_fcfs = self.policy == SchedulingPolicy.FCFS
         self._policy = policy_for(self.settings) if is_fcfs else None
-        # The last this many of `waiting` were held back by the last plan.
-        self._num_held = 0
-        self._paused_ids: frozenset[str] = frozenset()
+        # The last this many of `waiting` were withheld by the last plan.
+        self._num_withheld = 0
         self._token_budget: int | None = None
-        self._plan_clock = PlanClock(self.settings.replan_period_s)
+        self._plan_clock = PlanClock(REPLAN_PERIOD_S)
 
     @property
     def planned_at_s(self) -> float:
@@ -58,26 +60,24 @@ class AndesScheduler(TrackingScheduler):
         return self._plan_clock.planned_at_s
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        aside: Aside[Request] = Aside()
+        withheld: list[Request] = []
         with self._guarded("hearing readers"):
             self.inbox.deliver(self.streams, self.now_s())
         if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
             with self.activity, self._guarded("planning"):
-                aside = self._set_aside()
-        seats, budget = self.max_num_running_reqs, self.max_num_scheduled_tokens
-        # A paused stream keeps its seat as it keeps its memory.
-        self.max_num_running_reqs = seats - len(aside.paused)
+                withheld = self._withhold()
+        budget = self.max_num_scheduled_tokens
         self.max_num_scheduled_tokens = min(budget, self._token_budget or budget)
         try:
             output = super().schedule(throttle_prefills)
         finally:
-            self.max_num_running_reqs, self.max_num_scheduled_tokens = seats, budget
-            self._num_held = len(aside.held)
-            self.waiting.extend(aside.held)
-            self.running.extend(aside.paused)
+            self.max_num_scheduled_tokens = budget
+            self._num_withheld = len(withheld)
+            if withheld:
+                self.waiting.extend(withheld)
         return output
 
-    def _set_aside(self) -> Aside[Request]:
+    def _withhold(self) -> list[Request]:
         """Leave in `waiting` and `running` only what the plan lets into this step.
 
         Raises whatever planning raises, with every request back in its queue.
@@ -85,20 +85,18 @@ class AndesScheduler(TrackingScheduler):
         now_s = self.now_s()
         num_skipped, idle = len(self.skipped_waiting), not self.running
         if not self._plan_clock.is_due(now_s, self.streams, num_skipped, idle=idle):
-            return Aside(self._hold_same(), self._pause(self._paused_ids))
-        self._token_budget, self._paused_ids = None, frozenset()
+            return self._withhold_same()
+        self._token_budget = None
         self._take_back_skipped()
-        promised, rate = self.streams.promised_tokens_per_s, self.step_time.tokens_per_s
-        self._rebuild_budget.pass_time(now_s, bool(self.waiting), promised, rate)
         snapshot = take_snapshot(
             self._engine_state(now_s),
             self.streams,
             self.step_time.fitted(),
             self.settings,
-            horizon_s=getattr(self._policy, "horizon_s", None),
+            horizon_s=getattr(self._policy, "horizon_s", HORIZON_S),
         )
-        decided = self._policy.plan(snapshot) if self._policy is not None else None
-        return Aside() if decided is None else self._apply(decided)
+        plan = self._policy.plan(snapshot) if self._policy is not None else None
+        return [] if plan is None else self._apply(plan)
 
     def _take_back_skipped(self) -> None:
         """vLLM serves `skipped_waiting` first; what waits for memory only must compete."""
@@ -115,7 +113,7 @@ class AndesScheduler(TrackingScheduler):
             running=running,
             waiting=self.streams.slots(map(_request_id, self.waiting)),
             can_free=self._can_free(),
-            uncomputed_tokens=self._uncomputed_tokens(running),
+            uncomputed_tokens=self._unfinished_prompts(running),
             # Block 0 is vLLM's null block.
             total_blocks=pool.num_gpu_blocks - 1,
             free_blocks=pool.get_num_free_blocks(),
@@ -123,8 +121,7 @@ class AndesScheduler(TrackingScheduler):
             max_running=self.max_num_running_reqs,
             token_budget=self.max_num_scheduled_tokens,
             tokens_per_s=self.step_time.tokens_per_s,
-            rebuild_budget_s=self._rebuild_budget.left_s,
-            computed_share=self._rebuild_budget.computed_share,
+            computed_share=self.resumes.computed_share,
         )
 
     def _can_free(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -138,7 +135,7 @@ class AndesScheduler(TrackingScheduler):
         done = self.processed_step_seq
         return np.array([r.last_sched_seq <= done for r in self.running], dtype=np.bool_)
 
-    def _uncomputed_tokens(self, running: Slots) -> Floats:
+    def _unfinished_prompts(self, running: Slots) -> Floats:
         """Of each running stream's prompt, what has no KV yet."""
         uncomputed: Floats = np.zeros(running.size)
         for i in np.flatnonzero(self.streams.is_prefilling[running]).tolist():
@@ -146,33 +143,24 @@ class AndesScheduler(TrackingScheduler):
             uncomputed[i] = request.num_tokens - request.num_computed_tokens
         return uncomputed
 
-    def _hold_same(self) -> list[Request]:
+    def _withhold_same(self) -> list[Request]:
         waiting = list(self.waiting)
-        num_offered = max(0, len(waiting) - self._num_held)
+        num_offered = max(0, len(waiting) - self._num_withheld)
         self.waiting = FCFSRequestQueue(waiting[:num_offered])
         return waiting[num_offered:]
 
-    def _apply(self, decided: Plan) -> Aside[Request]:
+    def _apply(self, plan: Plan) -> list[Request]:
         """Preempt, order `running`, leave the offered in `waiting`; return the rest."""
-        parts = partition(decided, self.running, list(self.waiting))
+        parts = partition(plan, self.running, list(self.waiting))
         if not parts.leaves_work:
-            # An engine with nothing to do must not hold anyone back.
-            return Aside()
+            # An engine with nothing to do must not keep anyone back.
+            return []
         self.running = parts.kept
         for victim in parts.victims:
             self._preempt_request(
                 victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery
             )
-        self.activity.applied(parts, decided.token_budget)
+        self.activity.applied(parts, plan.token_budget)
         self.waiting = FCFSRequestQueue(parts.offered)
-        self._token_budget = decided.token_budget
-        self._paused_ids = frozenset(map(_request_id, parts.paused))
-        return Aside(parts.victims + parts.held, self._pause(self._paused_ids))
-
-    def _pause(self, request_ids: frozenset[str]) -> list[Request]:
-        """Take these out of `running` for one step; they keep their KV memory."""
-        if not request_ids:
-            return []
-        paused = [r for r in self.running if r.request_id in request_ids]
-        self.running = [r for r in self.running if r.request_id not in request_ids]
-        return paused
+        self._token_budget = plan.token_budget
+        return parts.victims + parts.withheld

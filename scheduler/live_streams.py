@@ -20,9 +20,6 @@ Bools = npt.NDArray[np.bool_]
 NEVER_S = np.inf
 SILENCE = Feedback()
 
-# `recent_late_share` forgets over about this many admissions.
-RECENT_ADMISSIONS = 100
-
 
 class LiveStreams:
     """Readers (`readers`, `figures`) and residency of every stream from add to remove.
@@ -68,7 +65,6 @@ class LiveStreams:
         self.refused_total = 0
         self.preemptions_total = 0
         self.tokens_total = 0
-        self.recent_late_share = 0.0
         self.accepted_keys: deque[int] = deque(maxlen=MAX_ACCEPTED_KEYS)
         self._finished_tokens = self._written_total = 0
 
@@ -190,14 +186,9 @@ class LiveStreams:
         self.figures.delivering(slots, now_s)
         self.readers.deliver(slots, tokens, now_s)
 
-    def admitted(
-        self, request_ids: Iterable[str], now_s: float, max_late_s: float = np.inf
-    ) -> None:
-        """These streams got KV memory; new ones later than `max_late_s` count as late."""
+    def admitted(self, request_ids: Iterable[str], now_s: float) -> None:
+        """These streams got KV memory."""
         slots = self.slots(request_ids)
-        is_late = self.readers.slack_s(slots, now_s) < -max_late_s
-        for late in is_late & (self.readers.delivered_tokens[slots] == 0):
-            self.recent_late_share += (late - self.recent_late_share) / RECENT_ADMISSIONS
         self.resident_since_s[slots] = now_s
         self.produces[slots] = 0
 

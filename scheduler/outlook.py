@@ -13,6 +13,12 @@ from scheduler.snapshot import Bools, Floats, Ints, Snapshot, StepTime
 # Room kept for a stream to grow into, so that admitting it does not evict another at once.
 MAX_GROWTH_TOKENS = 48.0
 
+# How far QoE is forecast for a policy that does not say: as long as an answer is read.
+HORIZON_S = 60.0
+
+# As long as a stream that was just let in should go on undisturbed.
+MIN_RESIDENCY_S = 1.0
+
 # Until the first stream has ended.
 ASSUMED_OUTPUT_TOKENS = 200.0
 
@@ -32,7 +38,6 @@ class EngineState:
     max_running: int
     token_budget: int
     tokens_per_s: float
-    rebuild_budget_s: float
     computed_share: float
 
 
@@ -41,11 +46,11 @@ def take_snapshot(
     streams: LiveStreams,
     step_time: StepTime,
     settings: SchedulerSettings,
-    horizon_s: float | None = None,
+    horizon_s: float = HORIZON_S,
 ) -> Snapshot:
     """Forecast every live stream, and weigh it in KV blocks.
 
-    The forecast is for `horizon_s`; None is the horizon of the settings.
+    The forecast is for `horizon_s`.
 
     Waiting streams start after their own prefill or transfer; running ones go on with the
     next step.
@@ -68,13 +73,13 @@ def take_snapshot(
         comes_back = ~is_running & (preemptions > 0)
         start_delay_s = np.where(comes_back, step_s + transfer_s, start_delay_s)
         prefill_tokens = np.where(comes_back, 0.0, prefill_tokens)
-        resume_s = np.zeros_like(transfer_s)
-    growth_tokens = min(settings.min_residency_s / step_s, MAX_GROWTH_TOKENS)
+        resume_s = transfer_s
+    growth_tokens = min(MIN_RESIDENCY_S / step_s, MAX_GROWTH_TOKENS)
     can_free = is_running.copy()
     can_free[:num_running] = engine.can_free
     return Snapshot(
         num_running=num_running,
-        forecast=readers.forecast(slots, now_s, horizon_s or settings.horizon_s),
+        forecast=readers.forecast(slots, now_s, horizon_s),
         start_delay_s=start_delay_s,
         slack_s=readers.slack_s(slots, now_s),
         is_away=readers.is_away(slots),
@@ -89,7 +94,6 @@ def take_snapshot(
         is_prefilling=is_prefilling,
         can_free=can_free,
         prefill_tokens=prefill_tokens,
-        remaining_tokens=streams.remaining_tokens(slots),
         free_blocks=engine.free_blocks,
         total_blocks=engine.total_blocks,
         max_running=engine.max_running,
@@ -99,8 +103,6 @@ def take_snapshot(
         preemptions_total=streams.preemptions_total,
         tokens_per_s=engine.tokens_per_s,
         mean_output_tokens=streams.mean_output_tokens or ASSUMED_OUTPUT_TOKENS,
-        rebuild_budget_s=engine.rebuild_budget_s,
-        recent_late_share=streams.recent_late_share,
     )
 
 

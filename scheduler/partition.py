@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -19,30 +19,20 @@ class Partition(Generic[Request]):
 
     Attributes:
         offered: Waiting, and the engine may admit them, in this order.
-        held: Waiting, and not on offer, in the order they waited in.
+        withheld: Waiting, and not on offer, in the order they waited in.
         victims: Running, and to be given up before the step.
         kept: Running on, most valuable first.
-        paused: Those of `kept` that sit the step out.
     """
 
     offered: list[Request]
-    held: list[Request]
+    withheld: list[Request]
     victims: list[Request]
     kept: list[Request]
-    paused: list[Request]
 
     @property
     def leaves_work(self) -> bool:
         """Whether the engine has anybody to serve or to admit in this step."""
-        return bool(self.offered) or len(self.kept) > len(self.paused)
-
-
-@dataclass(frozen=True, slots=True)
-class Aside(Generic[Request]):
-    """Requests kept out of the engine's sight for one step: of `waiting`, of `running`."""
-
-    held: list[Request] = field(default_factory=list)
-    paused: list[Request] = field(default_factory=list)
+        return bool(self.offered or self.kept)
 
 
 def partition(
@@ -55,14 +45,13 @@ def partition(
     """
     if plan.keep.size + plan.preempt.size != len(running):
         raise ValueError("a plan must keep or preempt every running stream")
-    is_held = np.ones(len(waiting), dtype=np.bool_)
-    is_held[plan.admit] = False
+    is_withheld = np.ones(len(waiting), dtype=np.bool_)
+    is_withheld[plan.admit] = False
     return Partition(
         offered=_picked(waiting, plan.admit),
-        held=_picked(waiting, np.flatnonzero(is_held)),
+        withheld=_picked(waiting, np.flatnonzero(is_withheld)),
         victims=_picked(running, plan.preempt),
         kept=_picked(running, plan.keep),
-        paused=_picked(running, plan.pause),
     )
 
 

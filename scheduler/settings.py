@@ -39,9 +39,7 @@ def _policy_name(given: Any) -> str:
 
 
 PolicyName = Annotated[str, BeforeValidator(_policy_name)]
-Objective = Literal["mean", "max-min", "perfect"]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
-SecondsOrZero = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
 
 class SchedulerSettings(BaseModel):
@@ -66,76 +64,14 @@ class SchedulerSettings(BaseModel):
     default_patience_s: float | None = Field(
         default=None, ge=PATIENCE_RANGE_S[0], le=PATIENCE_RANGE_S[1]
     )
-    horizon_s: Seconds = Field(default=5.0, description="How far QoE is forecast.")
-    min_residency_s: SecondsOrZero = Field(
-        default=1.0, description="How long an admitted stream keeps its KV memory."
-    )
-    min_victim_slack_s: SecondsOrZero = Field(
-        default=5.0, description="Buffered reading time that makes a stream a victim."
-    )
-    min_rebuild_slack_s: SecondsOrZero = Field(
-        default=20.0,
-        description="The same, for a new reader's sake and with recompute.",
-    )
-    urgency_s: SecondsOrZero = Field(
-        default=2.0, description="Slack at which a waiting stream may displace another."
-    )
-    promise_share: float = Field(
-        default=0.9,
+    max_throughput_loss: float = Field(
+        default=0.4,
         gt=0,
         le=10,
-        description="Part of the token rate that may be promised to readers.",
-    )
-    min_gain: float = Field(
-        default=0.15,
-        ge=0,
-        le=1,
-        description="QoE gain within the horizon that makes a new reader worth a promise.",
-    )
-    max_late_s: Seconds = Field(
-        default=10.0, description="A reader kept longer than this is overdue."
-    )
-    late_share: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        description="Part of the admissions kept for overdue readers, the oldest first.",
-    )
-    rebuild_saved_s: SecondsOrZero = Field(
-        default=0.5, description="Engine time for recomputing that calm times may save up."
-    )
-    rebuild_share: float = Field(
-        default=0.05,
-        ge=0,
-        le=1,
-        description="Part of the time that recomputing may take while streams wait.",
-    )
-    max_rebuild_share: float = Field(
-        default=0.1,
-        ge=0,
-        le=1,
-        description="The same, as far as the token rate is not promised to readers.",
-    )
-    pauses: bool = Field(
-        default=True,
-        description="Whether buffered streams sit out a step that is too slow.",
-    )
-    min_pause_slack_s: SecondsOrZero = Field(
-        default=5.0, description="Buffered reading time that lets a stream sit out a step."
-    )
-    limits_prefill: bool = Field(
-        default=True, description="Whether prompts wait when a step would come too late."
-    )
-    max_preemptions: int = Field(
-        default=20, ge=0, le=1000, description="Preemptions of one stream by this policy."
-    )
-    replan_period_s: SecondsOrZero = Field(
-        default=0.05, description="Plans are this far apart unless streams come or go."
+        description="Engine time that resuming a stream may cost, in parts of the time "
+        "that it runs before it is preempted.",
     )
     report_period_s: Seconds = 0.1
-    objective: Objective = Field(
-        default="mean", description="What QoE gain adds up to: the paper's three."
-    )
 
     @property
     def default_expectation(self) -> Expectation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,8 @@ class Snapshot:
         context_tokens: Prompt and generated tokens, all of which need KV memory.
         blocks: KV blocks the stream needs through its minimum residency.
         blocks_held: KV blocks it holds now; 0 for waiting streams.
-        resume_s: Engine seconds to rebuild its KV memory once it has been given up.
+        resume_s: Seconds to bring its KV memory back once it has been given up: of the
+            engine, or of the link where it comes from the host.
         since_s: Seconds since a running stream was admitted, or a waiting one lost its
             memory or arrived.
         preemptions: How often each has been preempted.
@@ -54,7 +55,6 @@ class Snapshot:
         is_prefilling: Running streams whose prompt is not computed to its end.
         can_free: Running streams whose blocks are free at once when given up.
         prefill_tokens: Prompt tokens the engine would compute before its next token.
-        remaining_tokens: Tokens its answer is expected to bring still, > 0.
         free_blocks: Blocks nobody holds.
         total_blocks: All blocks of the engine.
         max_running: Most streams the engine runs at once.
@@ -64,8 +64,6 @@ class Snapshot:
         preemptions_total: Preemptions ever made.
         tokens_per_s: Tokens that the recent steps brought, per second of all they did.
         mean_output_tokens: Length of an answer here, as far as known, > 0.
-        rebuild_budget_s: Engine seconds that preemptions for new readers may cost.
-        recent_late_share: Part of the recent admissions that went to overdue streams.
     """
 
     num_running: int
@@ -84,7 +82,6 @@ class Snapshot:
     is_prefilling: Bools
     can_free: Bools
     prefill_tokens: Floats
-    remaining_tokens: Floats
     free_blocks: int
     total_blocks: int
     max_running: int
@@ -94,8 +91,6 @@ class Snapshot:
     preemptions_total: int
     tokens_per_s: float = np.inf
     mean_output_tokens: float = 200.0
-    rebuild_budget_s: float = np.inf
-    recent_late_share: float = 1.0
 
     @property
     def size(self) -> int:
@@ -115,6 +110,11 @@ class Snapshot:
         demand = int(self.blocks[self.num_running :].sum())
         return demand <= self.free_blocks and waiting <= self.max_running - self.num_running
 
+    @property
+    def has_room(self) -> bool:
+        """Whether everybody fits, and each running stream may grow by a block."""
+        return self.fits_all and self.free_blocks >= self.num_running
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -123,15 +123,13 @@ class Plan:
     `keep` and `preempt` together name every running stream once.
 
     Attributes:
-        admit: Waiting streams to offer to the engine, best first. All others are held.
+        admit: Waiting streams to offer to the engine, best first; the others are withheld.
         preempt: Running streams to give up before the step.
         keep: Running streams, most valuable first: the engine evicts from the end.
-        pause: Kept streams that sit this step out, with their memory.
         token_budget: Most tokens to compute in this step; None leaves it to the engine.
     """
 
     admit: Ints
     preempt: Ints
     keep: Ints
-    pause: Ints = field(default_factory=lambda: NOBODY)
     token_budget: int | None = None

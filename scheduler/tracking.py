@@ -23,9 +23,9 @@ from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
 from scheduler.patience import Patience, retry_after_s
 from scheduler.reasoning import Reasoning
-from scheduler.rebuild_budget import RebuildBudget
 from scheduler.reporting import EngineStatus, Reporter
 from scheduler.request_ids import serve_key
+from scheduler.resumes import Resumes
 from scheduler.settings import SchedulerSettings
 from scheduler.step_time import StepTimeModel
 
@@ -58,9 +58,9 @@ class TrackingScheduler(AsyncScheduler):
         self.streams = LiveStreams()
         self.patience = Patience()
         self.step_time = StepTimeModel()
-        self._rebuild_budget = RebuildBudget(self.settings)
+        self.resumes = Resumes()
         self._guarded = Guard(logger)
-        self.activity = Activity(self.step_time, self._rebuild_budget)
+        self.activity = Activity(self.step_time, self.resumes)
         self._reporter = Reporter.from_environment(self.settings)
         self.inbox = FeedbackInbox.from_environment()
         self.reasoning = Reasoning(None)
@@ -196,9 +196,6 @@ class TrackingScheduler(AsyncScheduler):
         super()._preempt_request(request, timestamp, drop_stale_output)
         with self._guarded("tracking a preemption"):
             self.streams.preempted(request.request_id, self.now_s())
-            if self.settings.resume == "recompute":
-                token_s = self.step_time.fitted().prefill_s_per_token
-                self._rebuild_budget.spend(request.num_tokens * token_s)
 
     def _free_request(self, request: Request, delay_free_blocks: bool = False) -> Any:
         freed = super()._free_request(request, delay_free_blocks)
@@ -227,9 +224,9 @@ class TrackingScheduler(AsyncScheduler):
             resumed = {r: tokens for r, tokens in found if r in cached.resumed_req_ids}
             admitted += resumed
         if admitted:
-            self.streams.admitted(admitted, self.now_s(), self.settings.max_late_s)
+            self.streams.admitted(admitted, self.now_s())
         for request_id, tokens in resumed.items():
-            self._rebuild_budget.resumed(tokens, self.requests[request_id].num_tokens)
+            self.resumes.resumed(tokens, self.requests[request_id].num_tokens)
 
     def _report(self, now_s: float, at_once: bool = False) -> None:
         if at_once or self._reporter.is_due(now_s):

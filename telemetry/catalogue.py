@@ -158,9 +158,8 @@ LEVERS = Metric(
     "andes_lever_plans",
     "counter",
     "engine",
-    "Plans that kept a running stream out of a step, held a waiting one back, or limited "
-    "the prompt tokens of a step.",
-    {"lever": ("pause", "hold", "limit_prefill")},
+    "Plans that withheld a waiting stream, or limited the prompt tokens of a step.",
+    {"lever": ("withhold", "limit_prefill")},
 )
 RESUMES = Metric(
     "andes_resumes", "counter", "engine", "Preempted streams that got KV memory again."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence.baselines.room import Room
-from scheduler.policies.room import has_room
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Plan, Snapshot
 
@@ -26,7 +25,7 @@ class LqsfPolicy:
     settings: SchedulerSettings
 
     def plan(self, snapshot: Snapshot) -> Plan | None:
-        if has_room(snapshot):
+        if snapshot.has_room:
             return None
         room = Room.of(snapshot, snapshot.max_running)
         may_leave = snapshot.can_free & (snapshot.since_s >= MIN_RESIDENCY_S)

@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from evidence.baselines.exact import solve
+from evidence.baselines.objective import Objective, gain
 from evidence.baselines.refiner import Refiner
 from evidence.baselines.room import Room
-from scheduler.policies.objective import gain
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Bools, Floats, Ints, Plan, Snapshot
 
@@ -54,6 +54,7 @@ class PaperPolicy:
     preemption: the refiner only knows preemptions that an admission pays for.
 
     Attributes:
+        objective: What QoE gain adds up to.
         horizon_s: How far QoE is forecast. The paper leaves Δt to the operator.
         refines: Whether preemptions are paid for (v2).
         is_exact: Whether the knapsacks are solved to the optimum.
@@ -63,6 +64,7 @@ class PaperPolicy:
 
     settings: SchedulerSettings
     horizon_s: ClassVar[float] = 5.0
+    objective: ClassVar[Objective] = "mean"
     refines: ClassVar[bool] = True
     is_exact: ClassVar[bool] = False
     preemption_cap: ClassVar[float | None] = None
@@ -97,7 +99,7 @@ class PaperPolicy:
     def _knapsack(self, snapshot: Snapshot, waiting: Floats, batch_size: int) -> _Solution:
         tokens_per_s = 1.0 / snapshot.step_time.step_s(batch_size)
         served = snapshot.forecast.served(snapshot.start_delay_s, tokens_per_s)
-        worth = gain(served, waiting, snapshot.weight, self.settings.objective)
+        worth = gain(served, waiting, snapshot.weight, self.objective)
         # Without a gain to tell them apart, who notices sooner goes first.
         density = worth / np.maximum(snapshot.context_tokens, 1.0)
         order: Ints = np.lexsort((snapshot.slack_s, -density))
@@ -111,14 +113,10 @@ class PaperPolicy:
         return _Solution(batch_size, worth, order, chosen)
 
     def _refiner(self, snapshot: Snapshot, solution: _Solution) -> Refiner:
-        overhead_s = snapshot.resume_s
-        if self.settings.resume == "offload":
-            transfer_s = snapshot.context_tokens * self.settings.transfer_s_per_token
-            overhead_s = overhead_s + transfer_s
         return Refiner(
             room=Room.of(snapshot, solution.batch_size),
             gain=solution.gain,
-            overhead_s=overhead_s,
+            overhead_s=snapshot.resume_s,
             loss_per_s=self._loss_per_s(snapshot, solution),
             max_victims=self._max_victims(snapshot),
         )
@@ -134,7 +132,7 @@ class PaperPolicy:
             snapshot.forecast.served(later_s, tokens_per_s),
             snapshot.forecast.waiting(),
             snapshot.weight,
-            self.settings.objective,
+            self.objective,
         )
         return float(np.maximum(solution.gain - worth, 0.0).sum())
 

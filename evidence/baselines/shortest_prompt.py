@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence.baselines.room import Room
-from scheduler.policies.room import has_room
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import NOBODY, Plan, Snapshot
 
@@ -30,7 +29,7 @@ class ShortestPromptPolicy:
 
     def plan(self, snapshot: Snapshot) -> Plan | None:
         running = snapshot.num_running
-        if has_room(snapshot) and _takes_one_step(snapshot):
+        if snapshot.has_room and _takes_one_step(snapshot):
             return None
         waiting = np.arange(running, snapshot.size)
         is_new = snapshot.preemptions[waiting] == 0

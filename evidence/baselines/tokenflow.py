@@ -28,7 +28,6 @@ from typing import ClassVar
 import numpy as np
 
 from evidence.baselines.room import Room
-from scheduler.policies.room import has_room
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Bools, Floats, Ints, Plan, Snapshot
 
@@ -48,7 +47,7 @@ class TokenFlowPolicy:
     conservativeness: ClassVar[float] = 1.0
 
     def plan(self, snapshot: Snapshot) -> Plan | None:
-        if has_room(snapshot):
+        if snapshot.has_room:
             return None
         pace = snapshot.forecast.tds
         # Nothing is buffered before the first token, however early it may be.
@@ -67,10 +66,7 @@ class TokenFlowPolicy:
 
     def _may_leave(self, snapshot: Snapshot, buffered_s: Floats) -> Bools:
         """Who had its slice, and has more in its buffer than its absence takes."""
-        load_s = snapshot.resume_s
-        if self.settings.resume == "offload":
-            load_s = snapshot.context_tokens * self.settings.transfer_s_per_token
-        needed_s = self.conservativeness * (load_s + SLICE_S)
+        needed_s = self.conservativeness * (snapshot.resume_s + SLICE_S)
         has_buffer = snapshot.started & (buffered_s >= needed_s)
         allowed: Bools = snapshot.can_free & (snapshot.since_s >= SLICE_S) & has_buffer
         return allowed

@@ -1,108 +1,217 @@
-"""The Andes policy: who holds KV memory, who decodes, how much prompt. Pure.
+"""The Andes policy: who holds KV memory, and who computes prompts next. Pure.
 
-A reader who has begun is a promise: it is served before its buffer is empty. New readers
-are let in, the most valuable per block of memory first, as far as the engine's token rate
-is not promised yet. Buffers are what pays for it: a running stream far ahead of its reader
-gives way, first of all one whose reader is away, a step that would come too late is cut
-short.
+One rule for streams that wait: those that can still be in time come before those that are
+late, and among equals whoever gives most QoE for the engine time that a second of reading
+costs. Who fits is let in. For a stream whose reader is about to notice, running streams
+leave that are far enough ahead of their readers to pay for the resume.
+
+Every constant stands beside its evidence; `andes evidence` makes the numbers again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from scheduler.policies.room import has_room
-from scheduler.policies.seating import Seating
-from scheduler.policies.step_levers import paused, token_budget
-from scheduler.policies.value import Value
+from scheduler.policies.packing import pack
+from scheduler.policies.prefill_limit import token_budget
 from scheduler.settings import SchedulerSettings
-from scheduler.snapshot import NOBODY, Ints, Plan, Snapshot
+from scheduler.snapshot import Bools, Floats, Ints, Plan, Snapshot
 
-# A reader who has begun may stall this long before nobody else is let in ahead of it.
+# QoE is forecast for about as long as an answer is read: with 5 s, whoever has just begun
+# looks served for ever, and whoever waits looks lost.
+HORIZON_S = 60.0
+# A stream displaces others once its reader would notice within this time.
+URGENCY_S = 1.5
+# A reader who has stalled for longer is late, as one who never got a first token in time.
 MAX_STALL_S = 2.0
+# One plan swaps in at most this many streams; the next may go on. It bounds the planner's
+# time and what a wrong forecast can do.
+MAX_SWAPS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class AndesPolicy:
-    """Ours: keep promises, then start the readers that gain most."""
+    """Ours. `settings.max_throughput_loss` says what preemptions may cost."""
 
     settings: SchedulerSettings
+    horizon_s: float = HORIZON_S
 
     def plan(self, snapshot: Snapshot) -> Plan | None:
-        """Who comes in, who gives way, who sits this step out, and how many tokens it has.
+        """Who comes in, who gives way, and how many tokens the step has.
 
         None, and a step of plain vLLM, while everybody fits and no step comes too late.
         """
-        pause = paused(snapshot, self.settings)
-        budget = token_budget(snapshot, self.settings, pause)
-        if has_room(snapshot):
-            if budget is None and not pause.size:
-                return None
-            waiting: Ints = np.arange(snapshot.size - snapshot.num_running)
-            running: Ints = np.arange(snapshot.num_running)
-            keep = running[np.argsort(snapshot.is_prefilling[running], kind="stable")]
-            return Plan(waiting, NOBODY, keep, pause, budget)
-        value = Value(snapshot, self.settings)
-        seating = self._seated(value)
-        admit = _in_turn(value, seating)
-        order = value.order
-        stays = value.is_running & ~seating.is_preempted
-        keep = order[stays[order]]
-        # With a short budget, those who decode must come before those who prefill.
-        keep = keep[np.argsort(snapshot.is_prefilling[keep], kind="stable")]
+        budget = token_budget(snapshot)
+        if budget is None and not _is_short(snapshot):
+            return None
+        ranking = Ranking(snapshot, self.settings.max_throughput_loss)
+        admission = Admission(snapshot, budget or snapshot.token_budget)
+        admission.admit(ranking.by_worth)
+        admission.swap(ranking.urgent, ranking.victims)
+        running = np.arange(snapshot.num_running)
+        keep = running[~admission.is_preempted[running]]
+        # vLLM evicts from the end. With a short budget, who decodes goes first.
+        order = np.lexsort((snapshot.slack_s[keep], snapshot.is_prefilling[keep]))
         return Plan(
-            admit=admit - snapshot.num_running,
-            preempt=np.flatnonzero(seating.is_preempted),
-            keep=keep,
-            pause=pause[~seating.is_preempted[pause]],
+            admit=np.array(admission.admitted, dtype=np.int64) - snapshot.num_running,
+            preempt=np.flatnonzero(admission.is_preempted),
+            keep=keep[order],
             token_budget=budget,
         )
 
-    def _seated(self, value: Value) -> Seating:
-        """Promises, then the stream kept too long, then the new, then whatever fits.
 
-        Streams whose readers are away take what nobody else wants.
-        """
-        snapshot = value.snapshot
-        asking = value.order[~value.is_running[value.order]]
-        is_away = snapshot.is_away[asking]
-        away, asking = asking[is_away], asking[~is_away]
-        begun = asking[snapshot.started[asking]]
-        begun = begun[np.argsort(snapshot.slack_s[begun], kind="stable")]
-        seating = Seating(value)
-        promised = begun[value.is_promised[begun]]
-        if not seating.keep_promises(promised, MAX_STALL_S):
-            return seating
-        fresh = asking[value.is_fresh[asking]]
-        paces = np.cumsum(snapshot.forecast.tds[fresh])
-        affordable = fresh[paces <= value.spare_tokens_per_s]
-        if snapshot.recent_late_share < self.settings.late_share:
-            overdue = np.flatnonzero(value.is_overdue & ~snapshot.started)
-            seating.admit(overdue[np.argsort(snapshot.slack_s[overdue])][:1])
-        if snapshot.rebuild_budget_s < 0.0:
-            # Streams given up come back before others do, and displace nobody for it.
-            seating.admit(begun)
-        seating.admit(affordable)
-        seating.displace(affordable)
-        seating.admit(begun)
-        is_lost = value.is_urgent[asking] & (value.gain[asking] < self.settings.min_gain)
-        seating.admit(asking[~is_lost])
-        # Too late to win: what is left goes to the oldest, so that the longest wait ends.
-        lost = asking[is_lost]
-        seating.admit(lost[np.argsort(snapshot.slack_s[lost], kind="stable")])
-        seating.admit(away)
-        return seating
+def _is_short(snapshot: Snapshot) -> bool:
+    """Whether memory, or the tokens of a step, do not reach for all who ask."""
+    asked = snapshot.num_running + float(snapshot.prefill_tokens.sum())
+    return not snapshot.has_room or asked > snapshot.token_budget
 
 
-def _in_turn(value: Value, seating: Seating) -> Ints:
-    """The admitted, in the order in which they may spend a short token budget.
+class Ranking:
+    """Who should be served first, and who can do without for a while.
 
-    Promises first: a stream with little left to gain would hold memory and never run.
+    Attributes:
+        starts_in_s: Seconds from now until the reader would notice, less what it takes to
+            bring a token; negative for who is late whatever is done, shape (n,).
     """
-    admitted = value.order[seating.is_admitted[value.order]]
-    is_promised = value.is_promised[admitted]
-    slack_s = np.where(is_promised, value.snapshot.slack_s[admitted], 0.0)
-    in_turn: Ints = admitted[np.lexsort((slack_s, ~is_promised))]
-    return in_turn
+
+    def __init__(self, snapshot: Snapshot, max_throughput_loss: float) -> None:
+        self._snapshot = snapshot
+        self._max_throughput_loss = max_throughput_loss
+        self._waiting: Ints = np.arange(snapshot.num_running, snapshot.size)
+        self._tokens_per_s = 1.0 / snapshot.step_time.step_s(max(snapshot.num_running, 1))
+        self.starts_in_s: Floats = snapshot.slack_s - snapshot.start_delay_s
+        is_stalled = snapshot.slack_s < -MAX_STALL_S
+        self._is_late: Bools = np.where(
+            snapshot.started, is_stalled, self.starts_in_s < 0.0
+        )
+
+    @cached_property
+    def worth(self) -> Floats:
+        """QoE for a second of engine time, shape (n,).
+
+        What the reader has at the end of the horizon if served, over what a second of its
+        reading costs: its part of the step's base by memory, its own part of the step, and
+        its prompt, spread over an answer.
+        """
+        snapshot, step = self._snapshot, self._snapshot.step_time
+        served = snapshot.forecast.served(snapshot.start_delay_s, self._tokens_per_s)
+        held = snapshot.blocks / snapshot.total_blocks
+        token_s = step.base_s * np.maximum(held, 1.0 / snapshot.max_running)
+        token_s += step.per_stream_s
+        prompt_s = snapshot.prefill_tokens * step.prefill_s_per_token
+        pace = snapshot.forecast.tds
+        cost = pace * (token_s + prompt_s / snapshot.mean_output_tokens)
+        worth: Floats = snapshot.weight * served / cost
+        return worth
+
+    @cached_property
+    def by_worth(self) -> Ints:
+        """Those who wait: about to stall by slack, in time by worth, late by worth, away.
+
+        Who has begun and has time left comes behind those who would be late for the first
+        token.
+        """
+        snapshot, waiting = self._snapshot, self._waiting
+        begun = snapshot.started & ~self._is_late
+        has_time = begun & (self.starts_in_s > URGENCY_S)
+        group = np.select(
+            [snapshot.is_away, self._is_late, has_time, begun], [4, 3, 2, 0], 1
+        )
+        key = np.where(begun, self.starts_in_s, -self.worth)
+        order: Ints = waiting[np.lexsort((key[waiting], group[waiting]))]
+        return order
+
+    @property
+    def urgent(self) -> Ints:
+        """Those who may displace others: in time by slack, then late by worth."""
+        snapshot, waiting = self._snapshot, self._waiting
+        asks = (self.starts_in_s <= URGENCY_S) & ~snapshot.is_away
+        asking = waiting[asks[waiting]]
+        late = self._is_late[asking]
+        key = np.where(late, -self.worth[asking], self.starts_in_s[asking])
+        order: Ints = asking[np.lexsort((key, late))]
+        return order
+
+    @property
+    def victims(self) -> Ints:
+        """Running streams that may leave, the fullest buffer first.
+
+        The resume of the whole memory takes κ seconds. A stream that ran for κ / x of them
+        lost at most the part x of its engine time to its resume; by then it is
+        (κ / x) · (speed / pace − 1) ahead of its reader, however large it is.
+        """
+        snapshot = self._snapshot
+        running = np.arange(snapshot.num_running)
+        blocks = np.maximum(snapshot.blocks[running], 1)
+        resume_s = snapshot.resume_s[running] / blocks * snapshot.total_blocks
+        lead = np.maximum(self._tokens_per_s / snapshot.forecast.tds[running] - 1.0, 0.0)
+        least_s = np.maximum(resume_s * lead / self._max_throughput_loss, URGENCY_S)
+        may_leave = snapshot.can_free[running] & ~snapshot.is_prefilling[running]
+        may_leave &= snapshot.slack_s[running] >= least_s
+        leaving = running[may_leave]
+        order: Ints = leaving[np.argsort(-snapshot.slack_s[leaving], kind="stable")]
+        return order
+
+
+class Admission:
+    """Blocks, slots of `max_running` and prompt tokens of one step, as they are given away.
+
+    No more prompts come in than the step computes: whoever comes next may be better.
+
+    Attributes:
+        admitted: Waiting streams let in, in order.
+        is_preempted: Running streams given up, shape (num_running,).
+    """
+
+    def __init__(self, snapshot: Snapshot, token_budget: int) -> None:
+        self._snapshot = snapshot
+        num_running = snapshot.num_running
+        self.admitted: list[int] = []
+        self.is_preempted: Bools = np.zeros(num_running, dtype=np.bool_)
+        # Running streams keep room to grow.
+        growth = (snapshot.blocks - snapshot.blocks_held)[:num_running]
+        self._blocks = snapshot.free_blocks - int(growth.sum())
+        self._slots = snapshot.max_running - num_running
+        prefilling = float(snapshot.prefill_tokens[:num_running].sum())
+        decoding = num_running - int(snapshot.is_prefilling[:num_running].sum())
+        self._prompt_tokens = token_budget - decoding - prefilling
+
+    def admit(self, asking: Ints) -> None:
+        """Let in what fits, in order; a misfit is skipped."""
+        if self._blocks <= 0 or self._slots <= 0 or self._prompt_tokens <= 0:
+            return
+        taken = pack(asking, self._snapshot.blocks, self._blocks, self._slots)
+        taken_in_order = asking[taken[asking]]
+        prompts = self._snapshot.prefill_tokens[taken_in_order]
+        before = np.cumsum(prompts) - prompts
+        self._take(taken_in_order[before < self._prompt_tokens])
+
+    def swap(self, asking: Ints, victims: Ints) -> None:
+        """Let in, in order, and give up the first of `victims` for it."""
+        is_in = np.isin(asking, self.admitted)
+        freed = np.cumsum(self._snapshot.blocks[victims])
+        gone = 0
+        for stream in asking[~is_in][:MAX_SWAPS].tolist():
+            if self._prompt_tokens <= 0 or gone >= victims.size:
+                return
+            before = int(freed[gone - 1]) if gone else 0
+            missing = int(self._snapshot.blocks[stream]) - self._blocks
+            count = int(np.searchsorted(freed, before + missing)) + 1 if missing > 0 else 0
+            count = max(count, gone + 1 - min(self._slots, 1))
+            if count > victims.size:
+                continue
+            leaving = victims[gone:count]
+            gone = max(gone, count)
+            self.is_preempted[leaving] = True
+            self._blocks += int(self._snapshot.blocks[leaving].sum())
+            self._slots += leaving.size
+            self._take(np.array([stream]))
+
+    def _take(self, streams: Ints) -> None:
+        self.admitted += streams.tolist()
+        self._blocks -= int(self._snapshot.blocks[streams].sum())
+        self._slots -= streams.size
+        self._prompt_tokens -= float(self._snapshot.prefill_tokens[streams].sum())

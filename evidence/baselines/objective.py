@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from scheduler.settings import Objective
 from scheduler.snapshot import Floats
+
+Objective = Literal["mean", "max-min", "perfect"]
 
 # QoE is a ratio of sums; rounding must not cost a reader the word "perfect".
 PERFECT = 1.0 - 1e-9
