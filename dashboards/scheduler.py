@@ -115,8 +115,9 @@ _MEMORY = (
     ),
     Panel(
         "KV memory by slack",
-        "Part of the KV memory held by streams whose reader could go on reading for so "
-        "many seconds without it: what the scheduler may take and nobody would notice.",
+        "Part of the KV memory of streams whose reader could go on reading for so many "
+        "seconds without it. The fullest buffers give way first, once they are far enough "
+        "ahead to pay for their resume.",
         ((f"{q.now(c.KV_PREEMPTIBLE, 'slack_s')} / on () group_left () {_ALL_KV}",
           "{{slack_s}} s"),),
         "capacity-exhausted",

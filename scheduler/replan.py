@@ -10,7 +10,7 @@ from scheduler.live_streams import LiveStreams
 class PlanClock:
     """Plans are due when streams come, go or lose their memory, and every so often.
 
-    Between plans the same streams stay on offer and the same ones stay held.
+    Between plans the same streams stay on offer and the same ones stay withheld.
 
     Args:
         period_s: Longest time between plans while streams run.
