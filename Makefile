@@ -24,7 +24,7 @@ STAMP := .venv/installed-$(HARDWARE)
 UV_ENV_cpu := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)",UV_TORCH_BACKEND=cpu)
 UV_ARGS_cpu := --overrides requirements-cpu-overrides.txt
 
-.PHONY: help install run stop test nightly check fmt demo grid fidelity observe dashboards clean
+.PHONY: help install run stop test nightly check fmt demo evidence fidelity observe dashboards clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,8 @@ fmt: install ## Format the code, and fix what the linter can.
 demo: install ## The same load under fcfs and andes, side by side (TRACE=, DEMO_ARGS=).
 	$(BIN)/andes demo --trace $(TRACE) $(DEMO_ARGS)
 
-grid: install ## All replays behind docs/results, half an hour on two cores (GRID_ARGS=).
-	$(BIN)/andes grid $(GRID_ARGS)
+evidence: install ## The page docs/results/policy.md, an hour on two cores (EVIDENCE_ARGS=).
+	$(BIN)/andes evidence $(EVIDENCE_ARGS)
 
 fidelity: install ## The real CPU engine beside its replay, and the error (FIDELITY_ARGS=).
 	$(BIN)/andes fidelity $(FIDELITY_ARGS)

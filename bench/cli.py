@@ -59,7 +59,7 @@ for _command in (
     live.demo,
     live.paths,
     live.top,
-    evidence.grid,
+    evidence.evidence,
     evidence.routers,
     evidence.fidelity,
     evidence.microbench,

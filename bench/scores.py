@@ -11,6 +11,8 @@ from qoe import Expectation, area_qoe, delay_qoe, stall_s
 from qoe.metrics import Floats
 
 GOOD_QOE = 0.95
+# A delay QoE of 1, but for what its sums are rounded by.
+NEVER_LATE_QOE = 1.0 - 1e-9
 
 
 class Ttft(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         share_qoe_area_ge_0_95: Part of the streams whose area QoE is 0.95 or more.
+        share_never_late: Part of the streams whose tokens all came before their readers
+            wanted them; None in files that are older than it.
         tokens_per_s: Tokens delivered from the start of the run to the last one.
         requests: Streams counted.
     """
@@ -55,6 +59,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     tds: Tds
     tokens_per_s: float
     requests: int
+    share_never_late: float | None = None
 
 
 class Scores:
@@ -131,6 +136,7 @@ class Scores:
             tds=_tds(_known(self.tds)),
             tokens_per_s=num_tokens / self.makespan_s if num_tokens else 0.0,
             requests=len(self),
+            share_never_late=float((self.delay >= NEVER_LATE_QOE).mean()),
         )
 
 

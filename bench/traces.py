@@ -11,6 +11,8 @@ from pathlib import Path
 
 from bench.errors import Limits, UserError
 
+# Published lists of lengths lie beside a checkout, where they are there at all.
+PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "traces"
 COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
 # Ours, and those that published lists of lengths have.
 LENGTH_COLUMNS = (

@@ -105,6 +105,8 @@ class Family:
         turns: Most turns of a session; 0 has no sessions.
         agent_tokens: Text that all sessions of one kind begin with.
         saturation_rate: Requests/s far above what the engine serves.
+        engine_share: Part of the engine that is replayed, with as much of its traffic: a
+            replay takes that part of the time.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Family:
     ttft_s: TtftRule | None = None
     turns: int = 0
     agent_tokens: int = 0
+    engine_share: float = 1.0
 
     def streams(
         self, shape: Shape, rate: float, seed: int, traces: Path | None = None
@@ -196,7 +199,11 @@ TUNING = (
         "sharegpt-8k", "phi-3-mini/a100-sxm4-40gb/tp1", ((1.0, SHAREGPT, "reading"),), 6.0
     ),
     Family(
-        "reasoning", "llama-3.1-8b/h100-sxm-80gb/tp1", ((1.0, REASONING, "reading"),), 40.0
+        "reasoning",
+        "llama-3.1-8b/h100-sxm-80gb/tp1",
+        ((1.0, REASONING, "reading"),),
+        40.0,
+        engine_share=0.25,
     ),
     Family(
         "rag",
@@ -215,7 +222,13 @@ TUNING = (
     ),
 )
 VALIDATION = (
-    Family("short-chat", "phi-3-mini/a100-sxm4-40gb/tp1", ((1.0, CHAT, "reading"),), 40.0),
+    Family(
+        "short-chat",
+        "phi-3-mini/a100-sxm4-40gb/tp1",
+        ((1.0, CHAT, "reading"),),
+        40.0,
+        engine_share=0.5,
+    ),
     Family(
         "azure",
         "llama-3.1-70b/a100-sxm4-40gb/tp8",

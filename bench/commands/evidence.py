@@ -10,39 +10,58 @@ import typer
 
 from bench.arguments import refuse_synthetic_options
 from bench.commandline import published
+from bench.errors import UserError
 from bench.fidelity.arguments import DEFAULT_LOAD, SYNTHETIC_ONLY, fidelity_arguments
-from bench.grid.arguments import DEFAULT_OUT, grid_arguments, lengths_found
+from bench.options import evidence as evident
 from bench.options import fidelity as faithful
-from bench.options import grid as gridded
 from bench.options import load, measure
 from bench.options import routing as routed
-from bench.routing.arguments import RoutingArguments
+from bench.routing.arguments import RoutingArguments, lengths_found
+
+DEFAULT_OUT = Path("docs/results")
 
 
-def grid(  # noqa: PLR0913 - typer reads the options off the signature
+def evidence(
     *,
-    ctx: typer.Context,
-    regime: gridded.RegimeName = None,
-    seeds: gridded.Seeds = None,
-    cycle_s: gridded.CycleS = None,
-    jobs: gridded.Jobs = None,
-    sharegpt: gridded.Sharegpt = None,
-    azure: gridded.Azure = None,
-    quick: gridded.Quick = False,
-    out: gridded.Out = None,
-    partial: gridded.Partial = False,
-    redraw: gridded.Redraw = False,
+    family: evident.Families = None,
+    seeds: evident.Seeds = None,
+    jobs: evident.Jobs = None,
+    quick: evident.Quick = False,
+    out: evident.Out = None,
+    partial: evident.Partial = False,
+    redraw: evident.Redraw = False,
 ) -> None:
-    """Make the evidence: replays of every scheduler over bursts, rates and engines.
+    """Make the page of the policy: it, every baseline and the bound, on every load family.
 
-    It measures what fcfs can serve without bursts, and loads every engine around that.
-    The default takes about half an hour on two cores.
+    What has ended is kept beside the page, and the next call runs only what is missing. The
+    default takes about an hour on two cores. A checkout with its dev extra has what it
+    needs.
 
-    [bold]andes grid --quick --regime C --out /tmp/grid[/bold]
+    [bold]andes evidence --quick --out /tmp/evidence[/bold]
     """
-    from bench.grid.command import run_grid  # noqa: PLC0415
+    try:
+        from evidence.policy.command import EvidenceArguments, run_evidence  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"andes evidence needs a checkout and its dev extra: there is no {error.name}."
+        ) from None
 
-    raise typer.Exit(run_grid(grid_arguments(ctx.params)))
+    if quick and out is None:
+        raise UserError(f"--quick needs --out DIR: {DEFAULT_OUT} is for all of it.")
+    raise typer.Exit(
+        run_evidence(
+            EvidenceArguments(
+                families=tuple(family or ()),
+                seeds=seeds,
+                jobs=jobs or os.cpu_count() or 1,
+                quick=quick,
+                out=out or DEFAULT_OUT,
+                partial=partial,
+                redraw=redraw,
+                command=published(sys.argv[1:]),
+            )
+        )
+    )
 
 
 def routers(
@@ -50,9 +69,9 @@ def routers(
     seeds: routed.Seeds = None,
     duration_s: routed.DurationS = 100.0,
     lengths: routed.Lengths = None,
-    jobs: gridded.Jobs = None,
-    out: gridded.Out = None,
-    redraw: gridded.Redraw = False,
+    jobs: evident.Jobs = None,
+    out: evident.Out = None,
+    redraw: evident.Redraw = False,
 ) -> None:
     """Compare routers on the same loads: equal and unequal replicas, old and lost reports.
 
@@ -66,7 +85,7 @@ def routers(
             RoutingArguments(
                 seeds=seeds,
                 duration_s=duration_s,
-                lengths=lengths_found("sharegpt", lengths),
+                lengths=lengths_found(lengths),
                 jobs=jobs or os.cpu_count() or 1,
                 out=out or DEFAULT_OUT,
                 redraw=redraw,

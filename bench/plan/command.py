@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.errors import INTERRUPTED, UserError
-from bench.grid.runner import Workers
 from bench.plan.arguments import PlanArguments
 from bench.plan.contenders import Contender
 from bench.plan.report import caveats, outcome_table, page, saving
@@ -19,6 +18,7 @@ from bench.plan.results import Outcome, PlanResult, Probe, bracket, outcome_of
 from bench.replay.arguments import Cell
 from bench.replay.profiles import latency_profile
 from bench.replay.schedulers import settings_of
+from bench.replay.workers import Workers
 from bench.replay.workload import plan_workload
 from bench.results import environment
 from router.settings import PolicyName

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import msgspec
 
+from bench.traces import PUBLISHED
+
+_SHAREGPT = PUBLISHED / "sharegpt_8k_lengths.csv"
+
 
 class RoutingArguments(msgspec.Struct, frozen=True, kw_only=True):
     """What `andes routers` was asked to do.
@@ -27,3 +31,9 @@ class RoutingArguments(msgspec.Struct, frozen=True, kw_only=True):
     out: Path
     redraw: bool
     command: str
+
+
+def lengths_found(given: Path | None) -> Path | None:
+    """The file to draw lengths from; only that beside the project may be missing."""
+    path = given or _SHAREGPT
+    return path if given is not None or path.exists() else None

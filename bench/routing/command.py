@@ -13,8 +13,8 @@ from rich.markup import escape
 
 from bench.errors import INTERRUPTED, UserError
 from bench.fleet.results import FleetSummary
-from bench.grid.progress import progress
-from bench.grid.runner import Workers
+from bench.replay.progress import progress
+from bench.replay.workers import Workers
 from bench.results import environment
 from bench.routing.arguments import RoutingArguments
 from bench.routing.cells import BY_NAME, Job, cell_of, plan_jobs

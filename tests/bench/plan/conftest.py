@@ -17,7 +17,7 @@ def trace(tmp_path: Path) -> Path:
 
 
 class _Here:
-    """As `bench.grid.runner.Workers`, in this process."""
+    """As `bench.replay.workers.Workers`, in this process."""
 
     def __init__(self, count: int) -> None:
         self.rounds: list[int] = []

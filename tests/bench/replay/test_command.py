@@ -23,6 +23,7 @@ RUN_KEYS = {
     "mean_qoe_delay",
     "p5_qoe_delay",
     "share_qoe_delay_ge_0_95",
+    "share_never_late",
     "ttft_s",
     "stall_s",
     "tds",

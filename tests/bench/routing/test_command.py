@@ -9,7 +9,7 @@ pytest.importorskip("vllm")
 
 from bench.cli import app
 from bench.errors import UserError
-from bench.grid.runner import Workers
+from bench.replay.workers import Workers
 from bench.routing import command
 from bench.routing.arguments import RoutingArguments
 from bench.routing.cells import Job

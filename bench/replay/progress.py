@@ -1,4 +1,4 @@
-"""How far a grid is: a line on a terminal, and now and then one in a log."""
+"""How far many runs are: a line on a terminal, and now and then one in a log."""
 
 from __future__ import annotations
 

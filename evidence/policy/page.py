@@ -1,0 +1,376 @@
+"""The page of the policy: how it stands on every load, what was reached, where it loses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.markdown import number, pipe_table
+from evidence.ablations import CURVE
+from evidence.families import CYCLE_S, FAMILIES
+from evidence.policy.findings import losses, same_runs, worth
+from evidence.policy.jobs import (
+    ANDES,
+    BASELINES,
+    BURST,
+    FCFS,
+    MODES,
+    OTHER_SHAPES,
+    PAPER,
+    TUNING_NAMES,
+    VALIDATION_NAMES,
+    Contender,
+    Load,
+    ablated,
+    on_curve,
+)
+from evidence.policy.results import Evidence
+from evidence.policy.table import (
+    AREA,
+    COLUMNS,
+    DELAY,
+    NEVER_LATE,
+    OF_BOUND,
+    P5,
+    SHARE,
+    TOKENS,
+    Column,
+    Table,
+    best_baseline,
+    mean,
+)
+from evidence.policy.targets import targets
+
+_ABLATED = (AREA, SHARE, P5, TOKENS)
+
+
+def page(result: Evidence) -> str:
+    """The whole page."""
+    table = Table(result.rows)
+    validation = [name for name in VALIDATION_NAMES if name in table.rates]
+    tuning = [name for name in TUNING_NAMES if name in table.rates]
+    shaped = [Load(f, s) for f in validation for s in OTHER_SHAPES]
+    bursts = [Load(f, BURST) for f in validation]
+    sections = [
+        _header(result, table),
+        *_headline("Validation, bursts of 2×", table, validation),
+        *_headline("Tuning, bursts of 2×: what defaults were chosen on", table, tuning),
+        _shapes(table, shaped),
+        _targets(table, validation),
+        _losses(table, [*bursts, *(Load(f, BURST) for f in tuning), *shaped]),
+        _ablations(table, bursts),
+        _curve(table, bursts),
+        _waits(table, bursts),
+        _listed("Same runs", same_runs(table.all_runs())),
+        _listed("Failed", _failures(result, table)),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _header(result: Evidence, table: Table) -> str:
+    said = [
+        f"{result.environment.made_by(result.command)} {len(table.all_runs()):,} replays "
+        f"of real vLLM schedulers in virtual time, one cycle of {CYCLE_S:g} s each. A mean "
+        "is over seeds; all contenders get the same requests of a seed.",
+    ]
+    missing = result.planned + len(table.rates) - len(result.rows)
+    if missing:
+        said.append(f"**{missing:,} of {result.planned:,} runs and bounds are missing.**")
+    if result.scale != 1:
+        said.append(f"A smoke test, on {result.scale:.0%} of each engine below.")
+    facts = [
+        (
+            name,
+            "tuning" if name in TUNING_NAMES else "validation",
+            FAMILIES[name].profile,
+            f"{FAMILIES[name].engine_share:.0%}",
+            f"{rate.requests_per_s:.2f}",
+            "published" if _is_published(name, result.lengths) else "lognormal",
+        )
+        for name, rate in table.rates.items()
+    ]
+    head = ("family", "set", "engine", "part replayed", "requests/s", "lengths")
+    terms = (
+        "requests/s is the mean rate: what `fcfs` serves of the part replayed when they "
+        "never run out. To replay a part of an engine with its traffic only saves time. "
+        "*Never late* is the share of streams whose every token came before its reader "
+        "wanted it, *of the bound* that share over the most that any schedule could reach, "
+        "clairvoyant ones included (`andes bound`). Defaults are chosen on the tuning "
+        "families; what counts is validation."
+    )
+    return "\n\n".join(
+        [
+            "# One policy on every load",
+            " ".join(said),
+            "![Never late of each contender under the bound](policy.png)",
+            pipe_table(head, facts, texts=3),
+            terms,
+        ]
+    )
+
+
+def _is_published(family: str, files: Sequence[str]) -> bool:
+    return any(lengths.file in files for _, lengths, _ in FAMILIES[family].parts)
+
+
+def _headline(title: str, table: Table, families: Sequence[str]) -> list[str]:
+    loads = [Load(family, BURST) for family in families]
+    found = []
+    for mode in MODES:
+        contenders = [*BASELINES[mode], ANDES[mode]]
+        whole = _contenders(table, loads, contenders)
+        if not whole:
+            continue
+        each = [
+            f"**{load.family}**, bound {_bound(table, load)}\n\n{rows}"
+            for load in loads
+            if (rows := _contenders(table, [load], contenders))
+        ]
+        found += [f"## {title}, {mode}", f"Mean over {', '.join(families)}:", whole]
+        found += _folded(f"Each family, {mode}", each) if len(loads) > 1 else []
+    return found
+
+
+def _bound(table: Table, load: Load) -> str:
+    return number(mean(table.bounds(load).values()))
+
+
+def _folded(title: str, parts: Sequence[str]) -> list[str]:
+    return [f"<details><summary>{title}</summary>", *parts, "</details>"]
+
+
+def _contenders(
+    table: Table, loads: Sequence[Load], contenders: Sequence[Contender]
+) -> str:
+    """One row each, the best of a column in bold; empty where there is no run."""
+    rows: list[list[str]] = []
+    values = {
+        c: [column.over(table, loads, c) for column in COLUMNS]
+        for c in contenders
+        if loads and AREA.over(table, loads, c) is not None
+    }
+    best = [
+        (min if column.is_cost else max)((v for v in found if v is not None), default=None)
+        for column, found in zip(COLUMNS, zip(*values.values(), strict=True), strict=False)
+    ]
+    for contender, found in values.items():
+        cells = [
+            _bold(number(value, column.digits), value == top and value is not None)
+            for column, value, top in zip(COLUMNS, found, best, strict=True)
+        ]
+        rows.append([contender.name, *cells])
+    head = ("", *(column.title for column in COLUMNS))
+    return pipe_table(head, rows) if rows else ""
+
+
+def _bold(text: str, is_best: bool) -> str:
+    return f"**{text}**" if is_best else text
+
+
+def _shapes(table: Table, loads: Sequence[Load]) -> str:
+    columns = (AREA, SHARE, DELAY, P5)
+    rows = [
+        [
+            f"{load.family} {load.shape}",
+            mode,
+            *(_beside(table, load, mode, column) for column in columns),
+            number(OF_BOUND.mean(table, load, ANDES[mode])),
+        ]
+        for load in loads
+        for mode in MODES
+        if AREA.mean(table, load, ANDES[mode]) is not None
+    ]
+    if not rows:
+        return ""
+    said = (
+        "Andes, and the best of the baselines that ran here, with its name: `fcfs`, "
+        "`andes-paper` and, with recompute, `shortest-prompt`."
+    )
+    head = ("load", "resume", *(c.title for c in columns), OF_BOUND.title)
+    return "\n\n".join(
+        ["## Validation, other shapes", said, pipe_table(head, rows, texts=2)]
+    )
+
+
+def _beside(table: Table, load: Load, mode: str, column: Column) -> str:
+    found = best_baseline(table, load, mode, column)
+    if found is None:
+        return "–"
+    ours = _bold(number(found.ours, column.digits), found.gain >= -column.same)
+    return f"{ours} / {number(found.theirs, column.digits)} {found.who}"
+
+
+def _targets(table: Table, families: Sequence[str]) -> str:
+    found = targets(table, families)
+    rows = [
+        (t.what, t.wanted, t.measured, "reached" if t.is_reached else "**missed**")
+        for t in found
+    ]
+    reached = sum(t.is_reached for t in found)
+    said = f"{reached} of {len(found)} are reached, on the validation families."
+    head = ("what, against whom", "wanted", "measured", "")
+    return (
+        "\n\n".join(["## Targets", said, pipe_table(head, rows, texts=4)]) if rows else ""
+    )
+
+
+def _losses(table: Table, loads: Sequence[Load]) -> str:
+    found = losses(table, loads)
+    rows = []
+    for loss in found:
+        column, load = loss.column, loss.load
+        ours = NEVER_LATE.mean(table, load, ANDES[loss.mode])
+        rows.append(
+            (
+                f"{load.family} {load.shape}",
+                loss.mode,
+                column.title,
+                number(loss.ours, column.digits),
+                f"{number(loss.theirs, column.digits)} {loss.who}",
+                number(loss.gain, column.digits),
+                f"{number(ours)} of {_bound(table, load)}",
+            )
+        )
+    said = (
+        f"Every number in which Andes is behind the best baseline of its load: {len(rows)}."
+        " "
+        "The last column is Andes's share never late, and the bound there."
+    )
+    head = ("load", "resume", "what", "andes", "best baseline", "by", "never late, bound")
+    shown = [pipe_table(head, rows, texts=3)] if rows else []
+    return "\n\n".join(["## Losses", said, *shown])
+
+
+def _ablations(table: Table, loads: Sequence[Load]) -> str:
+    rows = []
+    for title, contenders in ablated().items():
+        for mode, contender in contenders.items():
+            found = [worth(table, loads, mode, contender, c) for c in _ABLATED]
+            each = [worth(table, [load], mode, contender, AREA) for load in loads]
+            if any(found):
+                shown = [
+                    _bold(str(w), w.shows) if w is not None else "–"
+                    for w in (*found, *each)
+                ]
+                rows.append([title, mode, *shown])
+    if not rows:
+        return ""
+    said = (
+        "What Andes has more with a part than without it: the mean over the validation "
+        "families of differences paired by seed, ± its standard error over the seeds; bold "
+        "is more than twice that. The last columns are mean area by family."
+    )
+    head = (
+        *("part", "resume"),
+        *(column.title for column in _ABLATED),
+        *(load.family for load in loads),
+    )
+    return "\n\n".join(
+        ["## What each part is worth", said, pipe_table(head, rows, texts=2)]
+    )
+
+
+def _curve(table: Table, loads: Sequence[Load]) -> str:
+    columns = (TOKENS, AREA, SHARE, P5, DELAY)
+    rows = [
+        [
+            value,
+            *(number(column.over(table, loads, c), column.digits) for column in columns),
+        ]
+        for value, c in on_curve().items()
+        if AREA.over(table, loads, c) is not None
+    ]
+    if not rows:
+        return ""
+    said = "Mean over the validation families, bursts of 2×, recompute."
+    head = (CURVE.setting, *(column.title for column in columns))
+    return "\n\n".join([f"## The curve of `{CURVE.setting}`", said, pipe_table(head, rows)])
+
+
+def _waits(table: Table, loads: Sequence[Load]) -> str:
+    rows = []
+    for load in loads:
+        for mode in MODES:
+            for contender in (
+                *([FCFS] if mode == "recompute" else []),
+                PAPER[mode],
+                ANDES[mode],
+            ):
+                runs = table.runs(load, contender).values()
+                if runs:
+                    quarters = zip(*(run.long_waits for run in runs), strict=True)
+                    shares = (number(mean(quarter)) for quarter in quarters)
+                    rows.append([load.family, mode, contender.name, *shares])
+    if not rows:
+        return ""
+    said = (
+        "Under overload somebody waits. The share of streams whose first token took more "
+        "than 10 s, by quarter of the prompts' lengths:"
+    )
+    head = ("family", "resume", "", "shortest", "second", "third", "longest")
+    return "\n\n".join(["## Who waits", said, pipe_table(head, rows, texts=3)])
+
+
+def _failures(result: Evidence, table: Table) -> list[str]:
+    left = [
+        f"{run.job.contender.name} on {run.job.load.family} {run.job.load.shape}, seed "
+        f"{run.job.seed}: {run.plan_failures} plans failed and were left to vLLM."
+        for run in table.all_runs()
+        if run.plan_failures
+    ]
+    return [*result.failed.values(), *left]
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return "\n\n".join(
+        [f"## {title}", "\n".join(f"- {line}" for line in lines)] if lines else []
+    )
+
+
+def summary(result: Evidence) -> str:
+    """What the README shows: one row a validation family."""
+    table = Table(result.rows)
+    rows = [
+        [family, *_row(table, Load(family, BURST))]
+        for family in VALIDATION_NAMES
+        if family in table.rates
+    ]
+    head = (
+        "mean area QoE",
+        "fcfs",
+        "andes-paper",
+        "best other",
+        "andes",
+        "andes, offload",
+        "never late, of the bound",
+        "tokens/s / fcfs",
+    )
+    said = (
+        "Bursts of twice what `fcfs` serves, on load families that no default was chosen "
+        "on, in virtual time on the cost of real GPUs. The two last columns are `andes` "
+        "with recompute and with offload."
+    )
+    links = (
+        "![Never late of each contender under the bound](docs/results/policy.png)\n\n"
+        "Every load, what was missed and where it loses: "
+        "[docs/results/policy.md](docs/results/policy.md)."
+    )
+    made_by = result.environment.made_by(result.command)
+    return "\n\n".join([said, pipe_table(head, rows), made_by, links]) + "\n"
+
+
+def _row(table: Table, load: Load) -> list[str]:
+    def area(contender: Contender) -> str:
+        return number(AREA.mean(table, load, contender))
+
+    def both(column: Column) -> str:
+        return ", ".join(number(column.mean(table, load, ANDES[mode])) for mode in MODES)
+
+    best = best_baseline(table, load, "recompute", AREA)
+    return [
+        area(FCFS),
+        area(PAPER["recompute"]),
+        f"{number(best.theirs)} {best.who}" if best else "–",
+        *(area(ANDES[mode]) for mode in MODES),
+        both(OF_BOUND),
+        both(TOKENS),
+    ]
