@@ -36,6 +36,7 @@ class LiveStreams:
 
     _COLUMNS = (
         "prompt_tokens",
+        "cached_tokens",
         "hidden_tokens",
         "resident_since_s",
         "idle_since_s",
@@ -45,6 +46,7 @@ class LiveStreams:
     )
 
     prompt_tokens: Floats
+    cached_tokens: Floats
     hidden_tokens: Floats
     resident_since_s: Floats
     idle_since_s: Floats
@@ -82,6 +84,7 @@ class LiveStreams:
         prompt_tokens: int,
         key: int | None = None,
         progress: Progress = FRESH,
+        cached_tokens: int = 0,
     ) -> None:
         """Begin to follow a stream.
 
@@ -92,6 +95,7 @@ class LiveStreams:
             prompt_tokens: Of its prompt, those of `progress` included.
             key: What routers call it.
             progress: What its reader had before.
+            cached_tokens: Of its prompt, in the prefix cache as it came.
         """
         if request_id in self._slot_of:
             return
@@ -104,6 +108,7 @@ class LiveStreams:
         self.figures.added(slot, expectation)
         self._fit_columns()
         self.prompt_tokens[slot] = prompt_tokens - progress.tokens
+        self.cached_tokens[slot] = cached_tokens
         self.hidden_tokens[slot] = 0
         self.resident_since_s[slot] = NEVER_S
         self.idle_since_s[slot] = arrived_at_s

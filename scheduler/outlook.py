@@ -62,7 +62,12 @@ def take_snapshot(
     is_running = np.arange(slots.size) < num_running
     is_prefilling = is_running & streams.is_prefilling[slots]
     preemptions = streams.preemptions[slots]
-    prefill_tokens = context_tokens.copy()
+    is_new = preemptions == 0
+    prefill_tokens = np.where(
+        is_new,
+        context_tokens - streams.cached_tokens[slots],
+        context_tokens * engine.computed_share,
+    )
     prefill_tokens[:num_running] = engine.uncomputed_tokens * is_prefilling[:num_running]
     step_s = step_time.step_s(max(num_running, 1))
     start_delay_s = step_s + prefill_tokens * step_time.prefill_s_per_token

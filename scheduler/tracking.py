@@ -102,6 +102,7 @@ class TrackingScheduler(AsyncScheduler):
                 prompt_tokens=request.num_prompt_tokens,
                 key=serve_key(request.request_id),
                 progress=progress,
+                cached_tokens=self._cached_tokens(request),
             )
             # Nobody can refuse what has no sampling parameters, nor what has begun.
             if params is not None and reader.patience_s and not progress.tokens:
@@ -133,6 +134,12 @@ class TrackingScheduler(AsyncScheduler):
             )
             self._report(now_s)
         return outputs
+
+    def _cached_tokens(self, request: Request) -> int:
+        """Of a new stream's prompt, what other streams have left in the prefix cache."""
+        if self.connector is not None:
+            return 0
+        return int(self.kv_cache_manager.get_computed_blocks(request)[1])
 
     def _refuse_in_vain(self, outputs: dict[int, EngineCoreOutputs]) -> None:
         """End the streams that wait in vain, and add to `outputs` that they did.
