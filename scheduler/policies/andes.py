@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,18 +38,18 @@ class AndesPolicy:
     """Ours. `settings.max_throughput_loss` says what preemptions may cost."""
 
     settings: SchedulerSettings
-    horizon_s: float = HORIZON_S
+    horizon_s: ClassVar[float] = HORIZON_S
 
     def plan(self, snapshot: Snapshot) -> Plan | None:
         """Who comes in, who gives way, and how many tokens the step has.
 
         None, and a step of plain vLLM, while everybody fits and no step comes too late.
         """
-        budget = token_budget(snapshot)
+        budget = self._token_budget(snapshot)
         if budget is None and not _is_short(snapshot):
             return None
-        ranking = Ranking(snapshot, self.settings.max_throughput_loss)
-        admission = Admission(snapshot, budget or snapshot.token_budget)
+        ranking = self._ranking(snapshot)
+        admission = self._admission(snapshot, budget or snapshot.token_budget)
         admission.admit(ranking.by_worth)
         admission.swap(ranking.urgent, ranking.victims)
         running = np.arange(snapshot.num_running)
@@ -61,6 +62,15 @@ class AndesPolicy:
             keep=keep[order],
             token_budget=budget,
         )
+
+    def _token_budget(self, snapshot: Snapshot) -> int | None:
+        return token_budget(snapshot)
+
+    def _ranking(self, snapshot: Snapshot) -> Ranking:
+        return Ranking(snapshot, self.settings.max_throughput_loss)
+
+    def _admission(self, snapshot: Snapshot, budget: int) -> Admission:
+        return Admission(snapshot, budget)
 
 
 def _is_short(snapshot: Snapshot) -> bool:
@@ -83,10 +93,14 @@ class Ranking:
         self._waiting: Ints = np.arange(snapshot.num_running, snapshot.size)
         self._tokens_per_s = 1.0 / snapshot.step_time.step_s(max(snapshot.num_running, 1))
         self.starts_in_s: Floats = snapshot.slack_s - snapshot.start_delay_s
-        is_stalled = snapshot.slack_s < -MAX_STALL_S
-        self._is_late: Bools = np.where(
-            snapshot.started, is_stalled, self.starts_in_s < 0.0
-        )
+
+    @cached_property
+    def is_late(self) -> Bools:
+        """Who misses the first token whatever is done, or stalls too long, shape (n,)."""
+        snapshot = self._snapshot
+        is_missed = ~snapshot.started & (self.starts_in_s < 0.0)
+        is_late: Bools = is_missed | (snapshot.started & (snapshot.slack_s < -MAX_STALL_S))
+        return is_late
 
     @cached_property
     def worth(self) -> Floats:
@@ -115,10 +129,10 @@ class Ranking:
         token.
         """
         snapshot, waiting = self._snapshot, self._waiting
-        begun = snapshot.started & ~self._is_late
+        begun = snapshot.started & ~self.is_late
         has_time = begun & (self.starts_in_s > URGENCY_S)
         group = np.select(
-            [snapshot.is_away, self._is_late, has_time, begun], [4, 3, 2, 0], 1
+            [snapshot.is_away, self.is_late, has_time, begun], [4, 3, 2, 0], 1
         )
         key = np.where(begun, self.starts_in_s, -self.worth)
         order: Ints = waiting[np.lexsort((key[waiting], group[waiting]))]
@@ -130,7 +144,7 @@ class Ranking:
         snapshot, waiting = self._snapshot, self._waiting
         asks = (self.starts_in_s <= URGENCY_S) & ~snapshot.is_away
         asking = waiting[asks[waiting]]
-        late = self._is_late[asking]
+        late = self.is_late[asking]
         key = np.where(late, -self.worth[asking], self.starts_in_s[asking])
         order: Ints = asking[np.lexsort((key, late))]
         return order
@@ -164,6 +178,7 @@ class Admission:
     Attributes:
         admitted: Waiting streams let in, in order.
         is_preempted: Running streams given up, shape (num_running,).
+        prompt_tokens: What the step may compute of prompts still.
     """
 
     def __init__(self, snapshot: Snapshot, token_budget: int) -> None:
@@ -177,17 +192,17 @@ class Admission:
         self._slots = snapshot.max_running - num_running
         prefilling = float(snapshot.prefill_tokens[:num_running].sum())
         decoding = num_running - int(snapshot.is_prefilling[:num_running].sum())
-        self._prompt_tokens = token_budget - decoding - prefilling
+        self.prompt_tokens = token_budget - decoding - prefilling
 
     def admit(self, asking: Ints) -> None:
         """Let in what fits, in order; a misfit is skipped."""
-        if self._blocks <= 0 or self._slots <= 0 or self._prompt_tokens <= 0:
+        if self._blocks <= 0 or self._slots <= 0 or self.prompt_tokens <= 0:
             return
         taken = pack(asking, self._snapshot.blocks, self._blocks, self._slots)
         taken_in_order = asking[taken[asking]]
         prompts = self._snapshot.prefill_tokens[taken_in_order]
         before = np.cumsum(prompts) - prompts
-        self._take(taken_in_order[before < self._prompt_tokens])
+        self._take(taken_in_order[before < self.prompt_tokens])
 
     def swap(self, asking: Ints, victims: Ints) -> None:
         """Let in, in order, and give up the first of `victims` for it."""
@@ -195,7 +210,7 @@ class Admission:
         freed = np.cumsum(self._snapshot.blocks[victims])
         gone = 0
         for stream in asking[~is_in][:MAX_SWAPS].tolist():
-            if self._prompt_tokens <= 0 or gone >= victims.size:
+            if self.prompt_tokens <= 0 or gone >= victims.size:
                 return
             before = int(freed[gone - 1]) if gone else 0
             missing = int(self._snapshot.blocks[stream]) - self._blocks
@@ -214,4 +229,4 @@ class Admission:
         self.admitted += streams.tolist()
         self._blocks -= int(self._snapshot.blocks[streams].sum())
         self._slots -= streams.size
-        self._prompt_tokens -= float(self._snapshot.prefill_tokens[streams].sum())
+        self.prompt_tokens -= float(self._snapshot.prefill_tokens[streams].sum())

@@ -1,0 +1,86 @@
+"""The policy without one of its parts. Settings take them by import string."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from scheduler.policies.andes import Admission, AndesPolicy, Ranking
+from scheduler.snapshot import NOBODY, Bools, Floats, Ints, Snapshot
+
+
+class _InOrderOfArrival(Ranking):
+    @cached_property
+    def worth(self) -> Floats:
+        return -np.arange(self._snapshot.size, dtype=np.float64)
+
+
+class _NobodyIsLate(Ranking):
+    @cached_property
+    def is_late(self) -> Bools:
+        return np.zeros(self._snapshot.size, dtype=np.bool_)
+
+
+class _NoSwaps(Ranking):
+    @property
+    def urgent(self) -> Ints:
+        return NOBODY
+
+
+class _SwapsByWorth(Ranking):
+    @property
+    def urgent(self) -> Ints:
+        urgent = super().urgent
+        return urgent[np.argsort(-self.worth[urgent], kind="stable")]
+
+
+class WithoutWorth(AndesPolicy):
+    """Among equals, whoever came first."""
+
+    def _ranking(self, snapshot: Snapshot) -> Ranking:
+        return _InOrderOfArrival(snapshot, self.settings.max_throughput_loss)
+
+
+class WithoutLateness(AndesPolicy):
+    """Who is late is ranked with those who can be in time."""
+
+    def _ranking(self, snapshot: Snapshot) -> Ranking:
+        return _NobodyIsLate(snapshot, self.settings.max_throughput_loss)
+
+
+class WithoutSwaps(AndesPolicy):
+    """Nobody leaves for anybody."""
+
+    def _ranking(self, snapshot: Snapshot) -> Ranking:
+        return _NoSwaps(snapshot, self.settings.max_throughput_loss)
+
+
+class SwapsByWorth(AndesPolicy):
+    """Memory is swapped for the worthiest, not for who would notice first."""
+
+    def _ranking(self, snapshot: Snapshot) -> Ranking:
+        return _SwapsByWorth(snapshot, self.settings.max_throughput_loss)
+
+
+class WithoutPrefillLimit(AndesPolicy):
+    """Steps compute as much prompt as vLLM lets them."""
+
+    def _token_budget(self, snapshot: Snapshot) -> int | None:
+        return None
+
+
+class WithoutPromptRoom(AndesPolicy):
+    """Whoever fits into memory comes in, however long its prompt must wait."""
+
+    def _admission(self, snapshot: Snapshot, budget: int) -> Admission:
+        admission = super()._admission(snapshot, budget)
+        admission.prompt_tokens = np.inf
+        return admission
+
+
+class ShortHorizon(AndesPolicy):
+    """QoE is forecast for five seconds."""
+
+    horizon_s: ClassVar[float] = 5.0
