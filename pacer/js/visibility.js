@@ -1,4 +1,4 @@
-// A reader who looks elsewhere has paused; the service may lend the stream to somebody else.
+// A reader who looks elsewhere has paused; its stream may give way to others.
 
 // The service forgets a pause that nobody repeats (after 60 s), and words may be lost.
 const REPEAT_MS = 20_000;
