@@ -29,6 +29,7 @@ from bench.replay.virtual_config import EngineSize
 from bench.results import Environment, environment
 from qoe import Expectation
 from scheduler.andes import AndesScheduler
+from scheduler.replan import PlanClock
 from scheduler.settings import SchedulerSettings
 
 DEFAULT_SIZES = (50, 200, 1000)
@@ -117,7 +118,7 @@ def measure(num_streams: int, steps: int) -> SizeResult:
 def _engine(num_streams: int, scheduler_cls: type[AsyncScheduler]) -> VirtualEngine:
     running = max(1, num_streams // 2)
     engine = VirtualEngine(
-        SchedulerSettings(replan_period_s=0.0),
+        SchedulerSettings(),
         EngineSize(
             kv_tokens=running * TOKENS_PER_RUNNING_STREAM,
             max_num_seqs=running,
@@ -125,6 +126,9 @@ def _engine(num_streams: int, scheduler_cls: type[AsyncScheduler]) -> VirtualEng
         ),
         scheduler_cls=scheduler_cls,
     )
+    if isinstance(engine.scheduler, AndesScheduler):
+        # Each step is planned: what is measured is a plan, not how seldom one is made.
+        engine.scheduler._plan_clock = PlanClock(0.0)
     for number in range(num_streams):
         reader = Expectation(1.0, 3.0 + number % 7)
         stream = PlannedStream(0.0, INPUT_TOKENS, OUTPUT_TOKENS, reader)

@@ -37,7 +37,7 @@ def test_defaults_need_nothing_but_a_model() -> None:
         ),
         pytest.param(
             {"andes": {"horizon": 3}},
-            ["args.andes.horizon=3", "horizon_s"],
+            ["args.andes.horizon=3", "max_throughput_loss"],
             id="unknown-knob",
         ),
         pytest.param({"router": "best"}, ["args.router='best'", "'pow2'"], id="router"),
@@ -54,7 +54,9 @@ def test_defaults_need_nothing_but_a_model() -> None:
         pytest.param({"replicas": 0}, ["args.replicas=0", "greater than 0"], id="none"),
         pytest.param({"num_cpus": "x"}, ["args.num_cpus='x'", "number"], id="not-a-number"),
         pytest.param(
-            {"andes": {"horizon_s": -1}}, ["args.andes.horizon_s=-1", "than 0"], id="range"
+            {"andes": {"max_throughput_loss": -1}},
+            ["args.andes.max_throughput_loss=-1", "than 0"],
+            id="range",
         ),
         pytest.param({"model": 3}, ["args.model=3", "dictionary"], id="not-a-mapping"),
         pytest.param({"engine_env": {"A": 1}}, ["args.engine_env.A=1", "string"], id="env"),
@@ -145,8 +147,8 @@ def test_a_default_patience_reaches_the_scheduler_and_is_off_unless_asked_for() 
 
 
 def test_the_andes_settings_reach_the_scheduler() -> None:
-    args = AppArgs.parse(MODEL | {"andes": {"horizon_s": 3.0}})
-    assert args.scheduler_settings == SchedulerSettings(horizon_s=3.0)
+    args = AppArgs.parse(MODEL | {"andes": {"max_throughput_loss": 3.0}})
+    assert args.scheduler_settings == SchedulerSettings(max_throughput_loss=3.0)
 
 
 def test_another_policy_reaches_the_scheduler_by_its_import_string() -> None:

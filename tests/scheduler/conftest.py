@@ -11,7 +11,8 @@ from bench.replay.engine import VirtualEngine
 from bench.replay.virtual_config import EngineSize
 from qoe import Expectation, Feedback
 from scheduler.live_streams import LiveStreams
-from scheduler.outlook import EngineState, take_snapshot
+from scheduler.outlook import HORIZON_S, EngineState, take_snapshot
+from scheduler.replan import PlanClock
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import NOBODY, Plan, Snapshot, StepTime
 
@@ -19,8 +20,7 @@ READER = Expectation(ttft_s=1.0, tds=5.0)
 BLOCK_TOKENS = 16
 NOW_S = 100.0
 STEP_TIME = StepTime(0.02, 0.0, 1e-4)
-# A stream then needs no more blocks than it has tokens for, which tests can count.
-NO_GROWTH = SchedulerSettings(min_residency_s=0.0)
+SETTINGS = SchedulerSettings()
 EngineFactory = Callable[..., VirtualEngine]
 
 
@@ -38,6 +38,7 @@ def make_engine() -> Iterator[EngineFactory]:
         settings=None,
         cost=None,
         policy=None,
+        plans_every_step=False,
         load: Sequence[PlannedStream] = (),
         **size,
     ) -> VirtualEngine:
@@ -49,6 +50,8 @@ def make_engine() -> Iterator[EngineFactory]:
         engines.append(engine)
         if policy is not None:
             engine.scheduler._policy = policy
+        if plans_every_step:
+            engine.scheduler._plan_clock = PlanClock(0.0)
         for number, stream in enumerate(load):
             engine.submit(str(number), stream)
         return engine
@@ -66,7 +69,6 @@ class Scripted:
     """A policy that lets in and keeps everybody, but for what its fields say.
 
     Attributes:
-        pauses: Every second running stream sits out, the others the next time.
         token_budget: Of every plan.
         admits: Whether anybody who waits is offered to the engine.
         fails: Every second plan raises.
@@ -75,9 +77,8 @@ class Scripted:
     """
 
     def __init__(
-        self, *, pauses=False, token_budget=None, admits=True, fails=False, rewrite=None
+        self, *, token_budget=None, admits=True, fails=False, rewrite=None
     ) -> None:
-        self.pauses = pauses
         self.token_budget = token_budget
         self.admits = admits
         self.fails = fails
@@ -94,7 +95,6 @@ class Scripted:
             admit=waiting if self.admits else NOBODY,
             preempt=NOBODY,
             keep=running,
-            pause=running[self.planned % 2 :: 2] if self.pauses else NOBODY,
             token_budget=self.token_budget,
         )
         return self.rewrite(plan) if self.rewrite is not None else plan
@@ -145,7 +145,8 @@ def snapshot_of() -> Callable[..., Snapshot]:
     A stream is a dict: `tokens` it got, all `last_token_s` ago; `age_s` since it arrived;
     `since_s` since it got or, if it has `preemptions`, lost its memory; `tds`, `ttft_s`;
     `prompt_tokens`, 64 unless said otherwise, which takes 4 blocks; `away` if its reader
-    has just said so.
+    has just said so. Unless it `grows`, a stream needs no more blocks than it has tokens
+    for, which tests can count.
     """
 
     def make(
@@ -156,7 +157,9 @@ def snapshot_of() -> Callable[..., Snapshot]:
         max_running: int = 100,
         can_free: Sequence[bool] | None = None,
         step_time: StepTime = STEP_TIME,
-        settings: SchedulerSettings = NO_GROWTH,
+        settings: SchedulerSettings = SETTINGS,
+        grows: bool = False,
+        horizon_s: float = HORIZON_S,
         **replaced: Any,
     ) -> Snapshot:
         streams = LiveStreams()
@@ -171,16 +174,20 @@ def snapshot_of() -> Callable[..., Snapshot]:
             running=of_running,
             waiting=slots[len(running) :],
             can_free=np.array(can_free or [True] * len(running), dtype=np.bool_),
+            uncomputed_tokens=streams.prompt_tokens[of_running].astype(np.float64),
             total_blocks=int(held.sum()) + free_blocks,
             free_blocks=free_blocks,
             block_size_tokens=BLOCK_TOKENS,
             max_running=max_running,
             token_budget=2048,
             tokens_per_s=np.inf,
-            rebuild_budget_s=np.inf,
             computed_share=1.0,
         )
-        snapshot = take_snapshot(engine, streams, step_time, settings)
+        snapshot = take_snapshot(engine, streams, step_time, settings, horizon_s)
+        if not grows:
+            blocks = np.ceil(snapshot.context_tokens / BLOCK_TOKENS).astype(np.int64)
+            blocks = np.minimum(blocks, engine.total_blocks)
+            snapshot = dataclasses.replace(snapshot, blocks=blocks)
         return dataclasses.replace(snapshot, **replaced) if replaced else snapshot
 
     return make
@@ -213,10 +220,10 @@ def random_snapshot(snapshot_of) -> Callable[[int], Snapshot]:
             draw(rng, num_running),
             draw(rng, num_waiting),
             free_blocks=int(rng.integers(0, 30)),
-            max_running=num_running + int(rng.integers(0, 6)),
+            max_running=max(1, num_running + int(rng.integers(0, 6))),
             can_free=[bool(free) for free in rng.random(num_running) < 0.8],
             step_time=StepTime(0.02, slow, 1e-4),
-            settings=SchedulerSettings(),
+            grows=True,
         )
 
     return make

@@ -46,50 +46,25 @@ def test_under_pressure_readers_fare_better_than_first_come_first_served(
     burst,
 ) -> None:
     arrivals = burst(40)
-    # An answer is 20 s of reading here: nobody is ever 20 s ahead.
-    andes = make_engine(settings={"min_rebuild_slack_s": 15.0})
+    andes = make_engine()
     fcfs = make_engine(settings={"policy": "fcfs"})
     andes.run(arrivals)
     fcfs.run(arrivals)
     assert scores(andes, arrivals).mean() > 1.5 * scores(fcfs, arrivals).mean()
     # Not so the worst QoE: under a load that all share alike, the last to come start late.
-    # Those who have begun are not paid with for it, and nobody beyond what is promised.
+    # Those who have begun are not paid with for it.
     andes_s, fcfs_s = stalls_s(andes, arrivals), stalls_s(fcfs, arrivals)
     assert np.percentile(andes_s, 90) <= np.percentile(fcfs_s, 90) + 0.1
     assert andes_s.max() <= fcfs_s.max() + MAX_STALL_S
 
 
 def test_every_stream_gets_every_token_whatever_happens_to_it(make_engine, burst) -> None:
-    engine = make_engine(settings={"max_preemptions": 100, "min_residency_s": 0.0})
+    engine = make_engine(settings={"max_throughput_loss": 10.0}, plans_every_step=True)
     arrivals = burst(40)
     engine.run(arrivals)
     assert engine.scheduler.streams.preemptions_total > 20
     assert all(len(times) == 100 for times in engine.delivered_at_s.values())
     assert engine.scheduler.plan_failures_total == 0
-
-
-def test_no_stream_is_preempted_by_us_more_often_than_allowed(make_engine, burst) -> None:
-    engine = make_engine(settings={"max_preemptions": 1})
-    seen: dict[str, int] = {}
-    original = engine.scheduler._preempt_request
-
-    def counted(request, *args, **kwargs):
-        seen[request.request_id] = seen.get(request.request_id, 0) + 1
-        return original(request, *args, **kwargs)
-
-    engine.scheduler._preempt_request = counted
-    plan_victims: list[str] = []
-    apply = engine.scheduler._apply
-
-    def recorded(decided):
-        running = engine.scheduler.running
-        plan_victims.extend(running[i].request_id for i in decided.preempt)
-        return apply(decided)
-
-    engine.scheduler._apply = recorded
-    engine.run(burst(40))
-    assert plan_victims
-    assert max(plan_victims.count(v) for v in plan_victims) == 1
 
 
 def test_a_stream_that_fills_the_whole_memory_is_served_in_the_end(
@@ -100,8 +75,6 @@ def test_a_stream_that_fills_the_whole_memory_is_served_in_the_end(
     arrivals = [giant, *burst(60, output_tokens=40)]
     engine.run(arrivals)
     assert len(engine.delivered_at_s["0"]) == 60
-    longest_wait_s = engine.delivered_at_s["0"][0] - giant.arrival_s
-    assert longest_wait_s < engine.scheduler.settings.max_late_s + 10.0
 
 
 def test_time_spent_before_the_engine_counts_for_the_reader(make_engine) -> None:
@@ -139,10 +112,10 @@ def test_readers_who_count_for_more_are_won_first_and_jobs_get_what_is_left(
 def test_what_resumes_found_in_the_prefix_cache_makes_the_next_ones_cheaper(
     make_engine, burst
 ) -> None:
-    engine = make_engine(settings={"min_rebuild_slack_s": 5.0})
+    engine = make_engine()
     engine.run(burst(40))
     assert engine.scheduler.streams.preemptions_total > 10
-    assert 0.0 < engine.scheduler._rebuild_budget.computed_share < 1.0
+    assert 0.0 < engine.scheduler.resumes.computed_share < 1.0
 
 
 class Backwards(set):
@@ -165,7 +138,7 @@ def test_what_resumes_teach_does_not_hang_on_the_order_of_a_set(make_engine, bur
         )
         output = SimpleNamespace(scheduled_new_reqs=[], scheduled_cached_reqs=cached)
         engine.scheduler._track_admissions(output)
-        share = engine.scheduler._rebuild_budget.computed_share
+        share = engine.scheduler.resumes.computed_share
         engine.run([])
         return share
 

@@ -33,27 +33,24 @@ def test_a_failing_planner_leaves_plain_vllm_a_counter_and_one_log_line(
 def test_after_a_failed_plan_nothing_of_the_last_one_is_left(
     make_engine, burst, scripted
 ) -> None:
-    policy = scripted(pauses=True, token_budget=5, fails=True)
+    policy = scripted(admits=False, token_budget=5, fails=True)
     engine = make_engine(
         256,
-        settings={"replan_period_s": 0.0},
         policy=policy,
+        plans_every_step=True,
         load=burst(12, output_tokens=20),
     )
-    paused = {True: 0, False: 0}
+    withheld = {True: 0, False: 0}
     most_tokens = {True: 0, False: 0}
     while engine.scheduler.has_unfinished_requests():
-        num_running = len(engine.scheduler.running)
-        output = engine.step()
+        was_idle = not engine.scheduler.running
+        tokens = engine.step().total_num_scheduled_tokens
         failed = policy.planned % 2 == 0
-        if num_running:
-            served = output.num_scheduled_tokens.keys()
-            paused[failed] += num_running > 1 and num_running > len(served)
-            most_tokens[failed] = max(
-                most_tokens[failed], output.total_num_scheduled_tokens
-            )
-    assert paused[False] > 0
-    assert paused[True] == 0
+        withheld[failed] += engine.scheduler._num_withheld
+        if failed or not was_idle:
+            most_tokens[failed] = max(most_tokens[failed], tokens)
+    assert withheld[False] > 0
+    assert withheld[True] == 0
     assert most_tokens[False] <= 5
     assert most_tokens[True] > 100
     assert engine.scheduler.plan_failures_total == policy.planned // 2
@@ -63,8 +60,7 @@ def test_a_plan_that_forgets_a_running_stream_is_a_plain_vllm_step(
     make_engine, burst, scripted
 ) -> None:
     def forget_one(plan: Plan) -> Plan:
-        keep, pause = plan.keep[1:], plan.keep[1:2]
-        return Plan(plan.admit[::-1], NOBODY, keep, pause, 7) if plan.keep.size else plan
+        return Plan(plan.admit[::-1], NOBODY, plan.keep[1:], 7) if plan.keep.size else plan
 
     arrivals = burst(30)
     fcfs = make_engine(settings={"policy": "fcfs"})
@@ -75,29 +71,29 @@ def test_a_plan_that_forgets_a_running_stream_is_a_plain_vllm_step(
     assert forgetful.scheduler.plan_failures_total > 10
 
 
-def test_an_idle_engine_holds_nobody_back(make_engine, burst, scripted) -> None:
+def test_an_idle_engine_withholds_nobody(make_engine, burst, scripted) -> None:
     engine = make_engine(policy=scripted(admits=False), load=burst(6))
-    held_while_busy = 0
+    withheld_while_busy = 0
     while engine.scheduler.has_unfinished_requests():
         is_idle = not engine.scheduler.running
         output = engine.step()
         new = output.scheduled_new_reqs
         resumed = output.scheduled_cached_reqs.resumed_req_ids
         assert bool(new or resumed) == is_idle
-        held_while_busy += engine.scheduler._num_held > 0
-    assert held_while_busy > 0
+        withheld_while_busy += engine.scheduler._num_withheld > 0
+    assert withheld_while_busy > 0
     assert [len(t) for t in engine.delivered_at_s.values()] == [100] * 6
     assert engine.scheduler.plan_failures_total == 0
 
 
-def test_an_engine_whose_streams_all_sit_out_serves_them(
+def test_an_engine_whose_streams_all_shall_leave_serves_them(
     make_engine, burst, scripted
 ) -> None:
-    def all_sit_out(plan: Plan) -> Plan:
-        return Plan(NOBODY, NOBODY, plan.keep, pause=plan.keep, token_budget=1)
+    def all_leave(plan: Plan) -> Plan:
+        return Plan(NOBODY, plan.keep, NOBODY, token_budget=1)
 
     engine = make_engine(
-        policy=scripted(rewrite=all_sit_out), load=burst(6, output_tokens=20)
+        policy=scripted(rewrite=all_leave), load=burst(6, output_tokens=20)
     )
     while engine.scheduler.has_unfinished_requests():
         assert engine.step().num_scheduled_tokens
@@ -131,13 +127,13 @@ def test_a_bad_expectation_inside_the_engine_falls_back_to_the_default(make_engi
 
 
 @pytest.mark.parametrize("steps", [3, 30])
-def test_aborting_running_and_held_streams_frees_everything(
+def test_aborting_running_and_withheld_streams_frees_everything(
     make_engine, burst, steps
 ) -> None:
     engine = make_engine(load=burst(20))
     for _ in range(steps):
         engine.step()
-    assert engine.scheduler._num_held > 0
+    assert engine.scheduler._num_withheld > 0
     engine.scheduler.finish_requests(None, RequestStatus.FINISHED_ABORTED)
     engine.step()
     assert engine.scheduler.get_num_unfinished_requests() == 0

@@ -36,8 +36,7 @@ def test_a_stream_begun_elsewhere_is_one_that_has_begun() -> None:
     assert streams.readers.slack_s(slots, 50.0) == pytest.approx(-5.0)
     assert streams.context_tokens(slots) == 120.0
     assert streams.promised_tokens_per_s == READER.tds
-    streams.admitted(["a"], now_s=51.0, max_late_s=1.0)
-    assert streams.recent_late_share == 0.0
+    streams.admitted(["a"], now_s=51.0)
     streams.delivered("a", 5)
     streams.flush(51.5)
     assert streams.context_tokens(slots) == 125.0

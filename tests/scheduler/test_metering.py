@@ -43,7 +43,7 @@ def metered(make_engine, burst) -> Any:
 
 
 def test_what_is_told_last_is_what_happened(metered) -> None:
-    engine, told = metered(min_victim_slack_s=1.0, min_rebuild_slack_s=1.0)
+    engine, told = metered()
     scheduler, values = engine.scheduler, told[-1].values
     assert set(values) == {m.name for m in catalogue.ENGINE_METRICS if m.kind != "info"}
     assert decode(encode(told[-1])) == told[-1]

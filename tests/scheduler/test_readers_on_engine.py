@@ -19,7 +19,7 @@ from vllm.v1.executor.abstract import Executor
 from deployments.tiny_model import ensure_tiny_model
 from qoe import PROFILES, Feedback
 from scheduler.andes import AndesScheduler
-from scheduler.settings import FEEDBACK_ENDPOINT_ENV, SETTINGS_ENV
+from scheduler.settings import FEEDBACK_ENDPOINT_ENV
 from telemetry.channel import new_endpoint
 from telemetry.feedback import FeedbackSender, ReaderWord
 
@@ -127,7 +127,6 @@ def test_a_paused_stream_is_the_first_to_give_way_and_is_finished(
 ) -> None:
     endpoint = new_endpoint()
     monkeypatch.setenv(FEEDBACK_ENDPOINT_ENV, endpoint)
-    monkeypatch.setenv(SETTINGS_ENV, '{"min_residency_s": 0.2}')
     reader = {"qoe_ttft_s": 1.0, "qoe_tds": 4.8}
     with FeedbackSender(endpoint) as replica:
         engine = start(num_gpu_blocks_override=17)

@@ -119,7 +119,7 @@ def test_the_command_plans_in_processes(trace, tmp_path: Path) -> None:
         (["--contender", "andes"], "--contender andes is invalid"),
         (["--max-replicas", "0"], "--max-replicas=0 is invalid"),
         (["--page", "plan.txt"], "--page=plan.txt is invalid: its name must end in .md"),
-        (["--set", "horizon_s=no"], "--set horizon_s=no is invalid"),
+        (["--set", "default_tds=no"], "--set default_tds=no is invalid"),
         (["--synthetic"], "give exactly one of --trace FILE and --synthetic"),
     ],
 )

@@ -74,7 +74,7 @@ def test_every_option_reaches_the_run(trace, tmp_path) -> None:
         "--synthetic", "--rate", 40, "--intensity", 2, "--burst-share", 0.3,
         "--cycle-s", 4, "--duration-s", 2, "--lengths", lengths, "--seed", 3,
         "--ttft-s", "input/5000", "--tds", 7.5, "--kv-tokens", 512,
-        "--resume", "offload", "--set", "replan_period_s=0.2",
+        "--resume", "offload", "--set", "max_throughput_loss=0.2",
         "--scheduler", "lqsf", "--scheduler", "fcfs", "--scheduler", "lqsf",
         "--profile", "phi-3-mini/a100-sxm4-40gb/tp1", "--json", out,
     )  # fmt: skip
@@ -96,7 +96,7 @@ def test_every_option_reaches_the_run(trace, tmp_path) -> None:
         "ttft_s": "input/5000",
         "tds": 7.5,
         "seed": 3,
-        "settings": {"replan_period_s": "0.2"},
+        "settings": {"max_throughput_loss": "0.2"},
         "scheduler": ["lqsf", "fcfs", "lqsf"],
         "json": None,
         "plot": None,

@@ -13,6 +13,7 @@ from bench.replay.cost import StepCost
 from bench.replay.engine import VirtualEngine
 from bench.replay.virtual_config import EngineSize
 from qoe import Expectation
+from scheduler.replan import PlanClock
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import NOBODY, Plan, Snapshot
 
@@ -60,13 +61,14 @@ def make_engine() -> Iterator[EngineFactory]:
 
     def make(num_blocks: int) -> VirtualEngine:
         engine = VirtualEngine(
-            SchedulerSettings(resume="offload", replan_period_s=0.0),
+            SchedulerSettings(resume="offload"),
             EngineSize(
                 kv_tokens=num_blocks * BLOCK_TOKENS,
                 transfer_s_per_token=LINK_S_PER_TOKEN,
             ),
             cost=StepCost(base_s=STEP_S, per_stream_s=0.0, per_prefill_token_s=0.0),
         )
+        engine.scheduler._plan_clock = PlanClock(0.0)
         engines.append(engine)
         return engine
 

@@ -76,7 +76,7 @@ def test_only_a_scheduler_that_plans_has_a_time_for_it(make_cell) -> None:
 
 
 def test_a_cell_and_its_run_can_travel_between_processes(make_cell) -> None:
-    cell = make_cell(settings={"replan_period_s": "0.2"})
+    cell = make_cell(settings={"max_throughput_loss": "0.2"})
     assert pickle.loads(pickle.dumps(cell)) == cell
     run = replay(cell)
     again = pickle.loads(pickle.dumps(run))
@@ -99,8 +99,8 @@ def test_a_bad_setting_is_a_mistake_of_the_user(make_cell) -> None:
 
 def test_a_setting_reaches_the_scheduler(make_cell) -> None:
     often, rarely = (
-        replay(msgspec.structs.replace(make_cell(), settings={"urgency_s": urgency}))
-        for urgency in ("0", "3600")
+        replay(make_cell(settings={"max_throughput_loss": loss}))
+        for loss in ("1e-6", "10")
     )
     assert without_plan_ms(often) != without_plan_ms(rarely)
 

@@ -43,9 +43,9 @@ def test_with_offload_the_policy_knows_the_link(make_cell) -> None:
 
 
 def test_a_set_field_counts(make_cell) -> None:
-    cell = make_cell(settings={"replan_period_s": "0.25", "report_period_s": "2"})
+    cell = make_cell(settings={"max_throughput_loss": "0.25", "report_period_s": "2"})
     settings = settings_of(cell, PROFILE)
-    assert (settings.replan_period_s, settings.report_period_s) == (0.25, 2.0)
+    assert (settings.max_throughput_loss, settings.report_period_s) == (0.25, 2.0)
 
 
 def test_an_unknown_field_is_refused_with_the_known_ones(make_cell) -> None:
@@ -58,8 +58,8 @@ def test_an_unknown_field_is_refused_with_the_known_ones(make_cell) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("replan_period_s", "-1", "--set replan_period_s=-1 is invalid: input should be"),
-        ("replan_period_s", "soon", "--set replan_period_s=soon is invalid: input should"),
+        ("report_period_s", "-1", "--set report_period_s=-1 is invalid: input should be"),
+        ("report_period_s", "soon", "--set report_period_s=soon is invalid: input should"),
         ("policy", "fcfs", "--set policy is invalid: --scheduler decides it"),
         ("resume", "offload", "--set resume is invalid: --resume decides it"),
     ],

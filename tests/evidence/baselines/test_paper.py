@@ -18,14 +18,20 @@ BUFFERED = {"tokens": 60}  # 12 s of reading
 LATE = {"age_s": 2.0}
 
 
+class Perfect(PaperWithoutRefiner):
+    """Counts the readers who are never late."""
+
+    objective = "perfect"
+
+
 class Capped(PaperPolicy):
     """Both of the paper's limits at once."""
 
     preemption_cap = 1.0
 
 
-def policy(cls=PaperPolicy, **options) -> PaperPolicy:
-    return cls(SchedulerSettings(**options))
+def policy(cls=PaperPolicy) -> PaperPolicy:
+    return cls(SchedulerSettings())
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_a_smaller_batch_is_chosen_where_more_readers_stay_in_time(snapshot_of) 
         free_blocks=99,
         step_time=StepTime(0.0, 0.05, 1e-4),
     )
-    plan = policy(PaperWithoutRefiner, objective="perfect").plan(snapshot)
+    plan = policy(Perfect).plan(snapshot)
     assert plan.keep.size == 4
 
 
@@ -83,7 +89,8 @@ def test_a_short_context_gains_more_per_token(snapshot_of) -> None:
 
 
 def test_a_swap_is_made_only_if_it_is_worth_its_overhead(snapshot_of) -> None:
-    snapshot = snapshot_of([{**BUFFERED, "prompt_tokens": 80}, {"tokens": 1}], [LATE])
+    running = [{**BUFFERED, "prompt_tokens": 80}, {"tokens": 1}]
+    snapshot = snapshot_of(running, [LATE], horizon_s=PaperPolicy.horizon_s)
     for resume_s, preempted in ((0.01, [0]), (9.0, [])):
         priced = dataclasses.replace(snapshot, resume_s=np.full(3, resume_s))
         assert policy().plan(priced).preempt.tolist() == preempted
@@ -92,16 +99,21 @@ def test_a_swap_is_made_only_if_it_is_worth_its_overhead(snapshot_of) -> None:
 
 def test_with_offload_the_transfer_is_the_overhead(snapshot_of) -> None:
     running = [{**BUFFERED, "prompt_tokens": 80}, {"tokens": 1}]
-    snapshot = snapshot_of(running, [LATE], resume_s=np.zeros(3))
     for transfer_s_per_token, preempted in ((1e-5, [0]), (0.1, [])):
-        options = {"resume": "offload", "transfer_s_per_token": transfer_s_per_token}
-        assert policy(**options).plan(snapshot).preempt.tolist() == preempted
+        settings = SchedulerSettings(
+            resume="offload", transfer_s_per_token=transfer_s_per_token
+        )
+        snapshot = snapshot_of(running, [LATE], settings=settings)
+        assert PaperPolicy(settings).plan(snapshot).preempt.tolist() == preempted
 
 
 def test_a_swap_that_is_not_worth_it_leaves_no_memory_idle(snapshot_of) -> None:
     large, small = {**LATE, "prompt_tokens": 150}, {"age_s": 0.5, "prompt_tokens": 16}
     snapshot = snapshot_of(
-        [{**BUFFERED, "prompt_tokens": 900}], [large, small], free_blocks=5
+        [{**BUFFERED, "prompt_tokens": 900}],
+        [large, small],
+        free_blocks=5,
+        horizon_s=PaperPolicy.horizon_s,
     )
     dear = dataclasses.replace(snapshot, resume_s=np.full(3, 9.0))
     plan = policy().plan(dear)

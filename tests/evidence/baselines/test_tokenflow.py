@@ -47,12 +47,12 @@ def test_a_buffer_must_outlast_the_slice_and_the_way_back(
 
 def test_with_offload_the_way_back_is_the_transfer(snapshot_of) -> None:
     for transfer_s_per_token, preempted in ((0.09, [0]), (0.1, [])):
-        policy = TokenFlowPolicy(
-            SchedulerSettings(resume="offload", transfer_s_per_token=transfer_s_per_token)
+        settings = SchedulerSettings(
+            resume="offload", transfer_s_per_token=transfer_s_per_token
         )
         # 124 tokens of context.
-        snapshot = snapshot_of([FAR_AHEAD], [NEW], resume_s=np.full(2, 99.0))
-        assert policy.plan(snapshot).preempt.tolist() == preempted
+        snapshot = snapshot_of([FAR_AHEAD], [NEW], settings=settings)
+        assert TokenFlowPolicy(settings).plan(snapshot).preempt.tolist() == preempted
 
 
 def test_a_conservative_one_asks_for_more_buffer(snapshot_of) -> None:

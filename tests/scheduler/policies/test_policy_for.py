@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from evidence.baselines.paper import PaperLongHorizon
+from scheduler.outlook import HORIZON_S
 from scheduler.policies import AndesPolicy, policy_for
 from scheduler.settings import SETTINGS_ENV, SchedulerSettings
 
@@ -78,4 +79,4 @@ def test_the_forecast_is_for_the_horizon_of_the_policy(
     if horizon_s is not None:
         policy.horizon_s = horizon_s
     make_engine(policy=policy).run(burst(4))
-    assert seen_s == {horizon_s or SchedulerSettings().horizon_s}
+    assert seen_s == {horizon_s or HORIZON_S}

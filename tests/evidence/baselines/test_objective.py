@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scheduler.policies.objective import gain
+from evidence.baselines.objective import gain
 
 SERVED = np.array([1.0, 0.9, 0.4])
 WAITING = np.array([0.5, 0.9, 0.1])
