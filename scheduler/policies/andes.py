@@ -1,9 +1,9 @@
 """The Andes policy: who holds KV memory, and who computes prompts next. Pure.
 
 One rule for streams that wait: those that can still be in time come before those that are
-late, and among equals whoever gives most QoE for the engine time that a second of reading
-costs. Who fits is let in. For a stream whose reader is about to notice, running streams
-leave that are far enough ahead of their readers to pay for the resume.
+late, and among equals whoever gives most QoE for the engine time that an answer costs. Who
+fits is let in. For a stream whose reader is about to notice, running streams leave that are
+far enough ahead of their readers to pay for the resume.
 
 Every constant stands beside its evidence; `andes evidence` makes the numbers again.
 """
@@ -28,6 +28,9 @@ HORIZON_S = 60.0
 URGENCY_S = 1.5
 # A reader who has stalled for longer is late, as one who never got a first token in time.
 MAX_STALL_S = 2.0
+# However cheap a resume is, nobody leaves for less: swaps take time on the link to the
+# host, and readers stall for it.
+MIN_LEAVE_S = 15.0
 # One plan swaps in at most this many streams; the next may go on. It bounds the planner's
 # time and what a wrong forecast can do.
 MAX_SWAPS = 8
@@ -106,9 +109,9 @@ class Ranking:
     def worth(self) -> Floats:
         """QoE for a second of engine time, shape (n,).
 
-        What the reader has at the end of the horizon if served, over what a second of its
-        reading costs: its part of the step's base by memory, its own part of the step, and
-        its prompt, spread over an answer.
+        What the reader has at the end of the horizon if served, over what an answer of
+        mean length costs: its tokens, each with its part of the step's base by memory and
+        its own part of the step, and its prompt.
         """
         snapshot, step = self._snapshot, self._snapshot.step_time
         served = snapshot.forecast.served(snapshot.start_delay_s, self._tokens_per_s)
@@ -116,9 +119,8 @@ class Ranking:
         token_s = step.base_s * np.maximum(held, 1.0 / snapshot.max_running)
         token_s += step.per_stream_s
         prompt_s = snapshot.prefill_tokens * step.prefill_s_per_token
-        pace = snapshot.forecast.tds
-        cost = pace * (token_s + prompt_s / snapshot.mean_output_tokens)
-        worth: Floats = snapshot.weight * served / cost
+        answer_s = snapshot.mean_output_tokens * token_s + prompt_s
+        worth: Floats = snapshot.weight * served / answer_s
         return worth
 
     @cached_property
@@ -162,9 +164,9 @@ class Ranking:
         blocks = np.maximum(snapshot.blocks[running], 1)
         resume_s = snapshot.resume_s[running] / blocks * snapshot.total_blocks
         lead = np.maximum(self._tokens_per_s / snapshot.forecast.tds[running] - 1.0, 0.0)
-        least_s = np.maximum(resume_s * lead / self._max_throughput_loss, URGENCY_S)
+        least_s = resume_s * lead / self._max_throughput_loss
         may_leave = snapshot.can_free[running] & ~snapshot.is_prefilling[running]
-        may_leave &= snapshot.slack_s[running] >= least_s
+        may_leave &= snapshot.slack_s[running] >= np.maximum(least_s, MIN_LEAVE_S)
         leaving = running[may_leave]
         order: Ints = leaving[np.argsort(-snapshot.slack_s[leaving], kind="stable")]
         return order
