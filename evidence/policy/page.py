@@ -93,8 +93,8 @@ def _header(result: Evidence, table: Table) -> str:
     ]
     head = ("family", "set", "engine", "part replayed", "requests/s", "lengths")
     terms = (
-        "requests/s is the mean rate: what `fcfs` serves of the part replayed when they "
-        "never run out. To replay a part of an engine with its traffic only saves time. "
+        "requests/s is the mean rate: what `fcfs` serves of the part replayed while "
+        "requests never run out. Replaying a part of an engine only saves time. "
         "*Never late* is the share of streams whose every token came before its reader "
         "wanted it, *of the bound* that share over the most that any schedule could reach, "
         "clairvoyant ones included (`andes bound`). Defaults are chosen on the tuning "
@@ -148,7 +148,7 @@ def _contenders(
         if loads and AREA.over(table, loads, c) is not None
     }
     best = [
-        (min if column.is_cost else max)((v for v in found if v is not None), default=None)
+        _best(column, [v for v in found if v is not None])
         for column, found in zip(COLUMNS, zip(*values.values(), strict=True), strict=False)
     ]
     for contender, found in values.items():
@@ -159,6 +159,13 @@ def _contenders(
         rows.append([contender.name, *cells])
     head = ("", *(column.title for column in COLUMNS))
     return pipe_table(head, rows) if rows else ""
+
+
+def _best(column: Column, values: Sequence[float]) -> float | None:
+    """None where there is nothing to tell apart."""
+    if not values or min(values) == max(values):
+        return None
+    return min(values) if column.is_cost else max(values)
 
 
 def _shapes(table: Table, loads: Sequence[Load]) -> str:
