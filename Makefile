@@ -11,7 +11,7 @@ PORT ?=
 TRACE ?= ../shared/data/traces/azure_conv.csv
 DEMO_ARGS ?=
 FIDELITY_ARGS ?=
-GRID_ARGS ?=
+EVIDENCE_ARGS ?=
 OBSERVE_ARGS ?=
 PYTEST_ARGS ?=
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.markdown import number, pipe_table
-from evidence.ablations import CURVE
 from evidence.families import CYCLE_S, FAMILIES
-from evidence.policy.findings import losses, same_runs, worth
+from evidence.policy.findings import same_runs
 from evidence.policy.jobs import (
     ANDES,
     BASELINES,
@@ -20,15 +19,23 @@ from evidence.policy.jobs import (
     VALIDATION_NAMES,
     Contender,
     Load,
-    ablated,
-    on_curve,
 )
 from evidence.policy.results import Evidence
+from evidence.policy.sections import (
+    ablation_table,
+    bold,
+    bound_of,
+    curve_table,
+    failures,
+    listed,
+    loss_table,
+    target_table,
+    wait_table,
+)
 from evidence.policy.table import (
     AREA,
     COLUMNS,
     DELAY,
-    NEVER_LATE,
     OF_BOUND,
     P5,
     SHARE,
@@ -36,11 +43,7 @@ from evidence.policy.table import (
     Column,
     Table,
     best_baseline,
-    mean,
 )
-from evidence.policy.targets import targets
-
-_ABLATED = (AREA, SHARE, P5, TOKENS)
 
 
 def page(result: Evidence) -> str:
@@ -55,13 +58,13 @@ def page(result: Evidence) -> str:
         *_headline("Validation, bursts of 2×", table, validation),
         *_headline("Tuning, bursts of 2×: what defaults were chosen on", table, tuning),
         _shapes(table, shaped),
-        _targets(table, validation),
-        _losses(table, [*bursts, *(Load(f, BURST) for f in tuning), *shaped]),
-        _ablations(table, bursts),
-        _curve(table, bursts),
-        _waits(table, bursts),
-        _listed("Same runs", same_runs(table.all_runs())),
-        _listed("Failed", _failures(result, table)),
+        target_table(table, validation),
+        loss_table(table, [*bursts, *(Load(f, BURST) for f in tuning), *shaped]),
+        ablation_table(table, bursts),
+        curve_table(table, bursts),
+        wait_table(table, bursts),
+        listed("Same runs", same_runs(table.all_runs())),
+        listed("Failed", failures(result, table)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -90,8 +93,8 @@ def _header(result: Evidence, table: Table) -> str:
     ]
     head = ("family", "set", "engine", "part replayed", "requests/s", "lengths")
     terms = (
-        "requests/s is the mean rate: what `fcfs` serves of the part replayed when they "
-        "never run out. To replay a part of an engine with its traffic only saves time. "
+        "requests/s is the mean rate: what `fcfs` serves of the part replayed while "
+        "requests never run out. Replaying a part of an engine only saves time. "
         "*Never late* is the share of streams whose every token came before its reader "
         "wanted it, *of the bound* that share over the most that any schedule could reach, "
         "clairvoyant ones included (`andes bound`). Defaults are chosen on the tuning "
@@ -121,17 +124,13 @@ def _headline(title: str, table: Table, families: Sequence[str]) -> list[str]:
         if not whole:
             continue
         each = [
-            f"**{load.family}**, bound {_bound(table, load)}\n\n{rows}"
+            f"**{load.family}**, bound {bound_of(table, load)}\n\n{rows}"
             for load in loads
             if (rows := _contenders(table, [load], contenders))
         ]
         found += [f"## {title}, {mode}", f"Mean over {', '.join(families)}:", whole]
         found += _folded(f"Each family, {mode}", each) if len(loads) > 1 else []
     return found
-
-
-def _bound(table: Table, load: Load) -> str:
-    return number(mean(table.bounds(load).values()))
 
 
 def _folded(title: str, parts: Sequence[str]) -> list[str]:
@@ -149,12 +148,12 @@ def _contenders(
         if loads and AREA.over(table, loads, c) is not None
     }
     best = [
-        (min if column.is_cost else max)((v for v in found if v is not None), default=None)
+        _best(column, [v for v in found if v is not None])
         for column, found in zip(COLUMNS, zip(*values.values(), strict=True), strict=False)
     ]
     for contender, found in values.items():
         cells = [
-            _bold(number(value, column.digits), value == top and value is not None)
+            bold(number(value, column.digits), value == top and value is not None)
             for column, value, top in zip(COLUMNS, found, best, strict=True)
         ]
         rows.append([contender.name, *cells])
@@ -162,8 +161,11 @@ def _contenders(
     return pipe_table(head, rows) if rows else ""
 
 
-def _bold(text: str, is_best: bool) -> str:
-    return f"**{text}**" if is_best else text
+def _best(column: Column, values: Sequence[float]) -> float | None:
+    """None where there is nothing to tell apart."""
+    if not values or min(values) == max(values):
+        return None
+    return min(values) if column.is_cost else max(values)
 
 
 def _shapes(table: Table, loads: Sequence[Load]) -> str:
@@ -195,135 +197,8 @@ def _beside(table: Table, load: Load, mode: str, column: Column) -> str:
     found = best_baseline(table, load, mode, column)
     if found is None:
         return "–"
-    ours = _bold(number(found.ours, column.digits), found.gain >= -column.same)
+    ours = bold(number(found.ours, column.digits), found.gain >= -column.same)
     return f"{ours} / {number(found.theirs, column.digits)} {found.who}"
-
-
-def _targets(table: Table, families: Sequence[str]) -> str:
-    found = targets(table, families)
-    rows = [
-        (t.what, t.wanted, t.measured, "reached" if t.is_reached else "**missed**")
-        for t in found
-    ]
-    reached = sum(t.is_reached for t in found)
-    said = f"{reached} of {len(found)} are reached, on the validation families."
-    head = ("what, against whom", "wanted", "measured", "")
-    return (
-        "\n\n".join(["## Targets", said, pipe_table(head, rows, texts=4)]) if rows else ""
-    )
-
-
-def _losses(table: Table, loads: Sequence[Load]) -> str:
-    found = losses(table, loads)
-    rows = []
-    for loss in found:
-        column, load = loss.column, loss.load
-        ours = NEVER_LATE.mean(table, load, ANDES[loss.mode])
-        rows.append(
-            (
-                f"{load.family} {load.shape}",
-                loss.mode,
-                column.title,
-                number(loss.ours, column.digits),
-                f"{number(loss.theirs, column.digits)} {loss.who}",
-                number(loss.gain, column.digits),
-                f"{number(ours)} of {_bound(table, load)}",
-            )
-        )
-    said = (
-        f"Every number in which Andes is behind the best baseline of its load: {len(rows)}."
-        " "
-        "The last column is Andes's share never late, and the bound there."
-    )
-    head = ("load", "resume", "what", "andes", "best baseline", "by", "never late, bound")
-    shown = [pipe_table(head, rows, texts=3)] if rows else []
-    return "\n\n".join(["## Losses", said, *shown])
-
-
-def _ablations(table: Table, loads: Sequence[Load]) -> str:
-    rows = []
-    for title, contenders in ablated().items():
-        for mode, contender in contenders.items():
-            found = [worth(table, loads, mode, contender, c) for c in _ABLATED]
-            each = [worth(table, [load], mode, contender, AREA) for load in loads]
-            if any(found):
-                shown = [
-                    _bold(str(w), w.shows) if w is not None else "–"
-                    for w in (*found, *each)
-                ]
-                rows.append([title, mode, *shown])
-    if not rows:
-        return ""
-    said = (
-        "What Andes has more with a part than without it: the mean over the validation "
-        "families of differences paired by seed, ± its standard error over the seeds; bold "
-        "is more than twice that. The last columns are mean area by family."
-    )
-    head = (
-        *("part", "resume"),
-        *(column.title for column in _ABLATED),
-        *(load.family for load in loads),
-    )
-    return "\n\n".join(
-        ["## What each part is worth", said, pipe_table(head, rows, texts=2)]
-    )
-
-
-def _curve(table: Table, loads: Sequence[Load]) -> str:
-    columns = (TOKENS, AREA, SHARE, P5, DELAY)
-    rows = [
-        [
-            value,
-            *(number(column.over(table, loads, c), column.digits) for column in columns),
-        ]
-        for value, c in on_curve().items()
-        if AREA.over(table, loads, c) is not None
-    ]
-    if not rows:
-        return ""
-    said = "Mean over the validation families, bursts of 2×, recompute."
-    head = (CURVE.setting, *(column.title for column in columns))
-    return "\n\n".join([f"## The curve of `{CURVE.setting}`", said, pipe_table(head, rows)])
-
-
-def _waits(table: Table, loads: Sequence[Load]) -> str:
-    rows = []
-    for load in loads:
-        for mode in MODES:
-            for contender in (
-                *([FCFS] if mode == "recompute" else []),
-                PAPER[mode],
-                ANDES[mode],
-            ):
-                runs = table.runs(load, contender).values()
-                if runs:
-                    quarters = zip(*(run.long_waits for run in runs), strict=True)
-                    shares = (number(mean(quarter)) for quarter in quarters)
-                    rows.append([load.family, mode, contender.name, *shares])
-    if not rows:
-        return ""
-    said = (
-        "Under overload somebody waits. The share of streams whose first token took more "
-        "than 10 s, by quarter of the prompts' lengths:"
-    )
-    head = ("family", "resume", "", "shortest", "second", "third", "longest")
-    return "\n\n".join(["## Who waits", said, pipe_table(head, rows, texts=3)])
-
-
-def _failures(result: Evidence, table: Table) -> list[str]:
-    left = [
-        f"{run.job.contender.name} on {run.job.load.family} {run.job.load.shape}, seed "
-        f"{run.job.seed}: {run.plan_failures} plans failed and were left to vLLM."
-        for run in table.all_runs()
-        if run.plan_failures
-    ]
-    return [*result.failed.values(), *left]
-
-
-def _listed(title: str, lines: Sequence[str]) -> str:
-    return "\n\n".join(
-        [f"## {title}", "\n".join(f"- {line}" for line in lines)] if lines else []
-    )
 
 
 def summary(result: Evidence) -> str:

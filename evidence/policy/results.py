@@ -118,14 +118,15 @@ class Kept:
         self.rows[row.job] = row
         line = msgspec.json.encode(_rounded(msgspec.to_builtins(_Kept(self._code, row))))
         with self._path.open("ab") as file:
-            file.write(line + b"\n")
+            # In front, so that half a line of a process that was killed spoils no other.
+            file.write(b"\n" + line)
 
 
 def _decoded(line: bytes) -> _Kept | None:
     try:
         return msgspec.json.decode(line, type=_Kept)
     except msgspec.DecodeError:
-        return None  # a process that was killed wrote half a line
+        return None  # half a line, or an empty one
 
 
 def code_of(scale: float, lengths: Sequence[str], root: Path = _ROOT) -> str:
