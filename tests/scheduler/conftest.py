@@ -149,7 +149,7 @@ def snapshot_of() -> Callable[..., Snapshot]:
     for, which tests can count.
     """
 
-    def make(
+    def make(  # noqa: PLR0913
         running: Sequence[dict[str, Any]],
         waiting: Sequence[dict[str, Any]] = (),
         *,

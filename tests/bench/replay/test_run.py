@@ -1,6 +1,5 @@
 import pickle
 
-import msgspec
 import numpy as np
 import pytest
 
