@@ -1,6 +1,5 @@
 import pickle
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -99,8 +98,7 @@ def test_a_bad_setting_is_a_mistake_of_the_user(make_cell) -> None:
 
 def test_a_setting_reaches_the_scheduler(make_cell) -> None:
     often, rarely = (
-        replay(make_cell(settings={"max_throughput_loss": loss}))
-        for loss in ("1e-6", "10")
+        replay(make_cell(settings={"max_throughput_loss": loss})) for loss in ("1e-6", "10")
     )
     assert without_plan_ms(often) != without_plan_ms(rarely)
 
