@@ -1,71 +1,317 @@
+"""Who comes in, who gives way, and for whom."""
+
+import dataclasses
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.policies import AndesPolicy
+from scheduler.policies.andes import MAX_SWAPS, URGENCY_S, Admission, AndesPolicy, Ranking
 from scheduler.settings import SchedulerSettings
+from scheduler.snapshot import Snapshot, StepTime
 
 SETTINGS = SchedulerSettings()
 POLICY = AndesPolicy(SETTINGS)
+seeds = st.integers(0, 2**32)
 
-BUFFERED = {"tokens": 120, "prompt_tokens": 4}  # 24 s of reading
-LATE = {"age_s": 2.0}
+NEW = {"age_s": 0.5}  # expects its first token in half a second
+LATE = {"age_s": 3.0}
+STALLED = {"tokens": 1, "last_token_s": 3.0, "preemptions": 1}
+AWAY = {"tokens": 5, "away": True}
+# A buffer of 400 s, far more than any resume here takes.
+FAR_AHEAD = {"tokens": 2000, "prompt_tokens": 48}
 
 
-@given(seed=st.integers(0, 2**32))
-def test_only_streams_with_a_buffer_and_a_residency_are_preempted(
+def begun(slack_s: float) -> dict[str, object]:
+    """Waits for its memory with so much to read; 4 blocks."""
+    tokens = int(5 * slack_s)
+    return {"tokens": tokens, "prompt_tokens": 64 - tokens, "preemptions": 1}
+
+
+def waiting_order(snapshot: Snapshot) -> list[int]:
+    """Who waits, best first, counted among the waiting."""
+    order = Ranking(snapshot, SETTINGS.max_throughput_loss).by_worth
+    return (order - snapshot.num_running).tolist()
+
+
+def urgent_order(snapshot: Snapshot) -> list[int]:
+    order = Ranking(snapshot, SETTINGS.max_throughput_loss).urgent
+    return (order - snapshot.num_running).tolist()
+
+
+def victims(snapshot: Snapshot, loss: float = SETTINGS.max_throughput_loss) -> list[int]:
+    return Ranking(snapshot, loss).victims.tolist()
+
+
+# Who comes first.
+
+
+def test_who_waits_is_about_to_stall_then_in_time_then_has_time_then_late_then_away(
+    snapshot_of,
+) -> None:
+    away = {**AWAY, "preemptions": 1}
+    waiting = [away, LATE, STALLED, begun(5.0), NEW, begun(1.0)]
+    order = waiting_order(snapshot_of([], waiting, free_blocks=100))
+    assert (order[:3], sorted(order[3:5]), order[5:]) == ([5, 4, 3], [1, 2], [0])
+
+
+def test_of_those_about_to_stall_the_emptiest_buffer_comes_first(snapshot_of) -> None:
+    waiting = [begun(1.4), begun(0.4), begun(1.0)]
+    assert waiting_order(snapshot_of([], waiting, free_blocks=100)) == [1, 2, 0]
+
+
+@pytest.mark.parametrize("row", [NEW, LATE], ids=["in time", "late"])
+def test_a_short_prompt_comes_before_a_long_one(snapshot_of, row) -> None:
+    waiting = [{**row, "prompt_tokens": tokens} for tokens in (400, 40, 160)]
+    assert waiting_order(snapshot_of([], waiting, free_blocks=100)) == [1, 2, 0]
+
+
+def test_of_equal_memory_the_shorter_prompt_comes_first(snapshot_of) -> None:
+    snapshot = snapshot_of([], [NEW] * 3, free_blocks=100)
+    prompts = np.array([64.0, 1.0, 30.0])
+    cached = dataclasses.replace(snapshot, prefill_tokens=prompts)
+    assert waiting_order(cached) == [1, 2, 0]
+
+
+def test_of_equal_prompts_the_smaller_context_comes_first(snapshot_of) -> None:
+    snapshot = snapshot_of([], [NEW] * 3, free_blocks=100)
+    sized = dataclasses.replace(snapshot, blocks=np.array([40, 4, 20]))
+    assert waiting_order(sized) == [1, 2, 0]
+
+
+def test_a_reader_who_counts_for_more_comes_first(snapshot_of) -> None:
+    snapshot = snapshot_of([], [NEW] * 3, free_blocks=100, weight=np.array([1.0, 3.0, 2.0]))
+    assert waiting_order(snapshot) == [1, 2, 0]
+
+
+def test_a_slow_reader_comes_before_a_fast_one_who_costs_more_a_second(
+    snapshot_of,
+) -> None:
+    assert waiting_order(snapshot_of([], [{**NEW, "tds": 10.0}, NEW], free_blocks=100)) == [
+        1,
+        0,
+    ]
+
+
+def test_a_prompt_that_would_come_too_late_is_late(snapshot_of) -> None:
+    long = {**NEW, "prompt_tokens": 6000}  # 0.6 s of prefill, and half a second left
+    assert waiting_order(
+        snapshot_of([], [long, {**NEW, "age_s": 0.9}], free_blocks=100)
+    ) == [1, 0]
+
+
+# Who may displace others, and whom.
+
+
+def test_only_who_would_notice_soon_asks_others_to_leave(snapshot_of) -> None:
+    soon, later = begun(URGENCY_S - 0.3), begun(URGENCY_S + 0.5)
+    away = {**AWAY, "preemptions": 1}
+    assert urgent_order(snapshot_of([], [later, soon, away, NEW])) == [3, 1]
+
+
+def test_those_in_time_ask_by_slack_and_before_the_late(snapshot_of) -> None:
+    cheap = {**LATE, "prompt_tokens": 16}
+    waiting = [LATE, begun(1.0), cheap, NEW]
+    assert urgent_order(snapshot_of([], waiting, free_blocks=100)) == [3, 1, 2, 0]
+
+
+def test_the_fullest_buffer_leaves_first(snapshot_of) -> None:
+    running = [{**FAR_AHEAD, "tokens": tokens} for tokens in (2000, 3000, 1500)]
+    assert victims(snapshot_of(running)) == [1, 0, 2]
+    plan = POLICY.plan(snapshot_of(running, [LATE]))
+    assert plan.preempt.tolist() == [1]
+    assert plan.admit.tolist() == [0]
+
+
+def test_who_is_away_leaves_before_everybody(snapshot_of) -> None:
+    assert victims(snapshot_of([FAR_AHEAD, AWAY])) == [1, 0]
+
+
+def test_nobody_without_slack_leaves(snapshot_of) -> None:
+    snapshot = snapshot_of([{"tokens": 1}, {"tokens": 5}], [LATE])
+    assert victims(snapshot, loss=10.0) == []
+    plan = POLICY.plan(snapshot)
+    assert plan.preempt.size == plan.admit.size == 0
+
+
+def test_neither_who_prefills_nor_who_frees_nothing_leaves(snapshot_of) -> None:
+    running = [FAR_AHEAD, {"away": True}, FAR_AHEAD]
+    snapshot = snapshot_of(running, [LATE], can_free=[False, True, True])
+    assert snapshot.is_prefilling[1]
+    assert victims(snapshot) == [2]
+
+
+def test_a_dearer_resume_needs_more_slack(snapshot_of) -> None:
+    snapshot = snapshot_of([{"tokens": 60}] * 2, resume_s=np.array([0.001, 1.0]))
+    assert victims(snapshot) == [0]
+
+
+@given(seed=seeds, losses=st.lists(st.floats(0.01, 10.0), min_size=2, max_size=2))
+def test_who_may_be_lost_for_little_may_be_lost_for_more(
+    random_snapshot, seed, losses
+) -> None:
+    snapshot = random_snapshot(seed)
+    strict, lenient = (set(victims(snapshot, loss)) for loss in sorted(losses))
+    assert strict <= lenient
+
+
+@given(seed=seeds)
+def test_whoever_leaves_has_urgency_s_of_slack_and_makes_room_for_somebody(
     random_snapshot, seed
 ) -> None:
     snapshot = random_snapshot(seed)
     plan = POLICY.plan(snapshot)
-    if plan is not None:
-        victims = plan.preempt
-        assert (snapshot.slack_s[victims] >= SETTINGS.min_victim_slack_s).all()
-        assert (snapshot.since_s[victims] >= SETTINGS.min_residency_s).all()
-        is_capped = snapshot.preemptions[victims] >= SETTINGS.max_preemptions
-        assert not (is_capped & ~snapshot.is_away[victims]).any()
-
-
-@given(seed=st.integers(0, 2**32))
-def test_nobody_is_preempted_for_nothing(random_snapshot, seed) -> None:
-    plan = POLICY.plan(random_snapshot(seed))
     if plan is not None and plan.preempt.size:
         assert plan.admit.size
+        assert (snapshot.slack_s[plan.preempt] >= URGENCY_S).all()
+        assert not snapshot.is_prefilling[plan.preempt].any()
 
 
-def test_a_reader_about_to_notice_displaces_one_with_a_buffer(snapshot_of) -> None:
-    plan = POLICY.plan(snapshot_of([BUFFERED, {"tokens": 1}], [LATE]))
-    assert plan.preempt.tolist() == [0]
-    assert plan.admit.tolist() == [0]
-    assert plan.keep.tolist() == [1]
+def test_nobody_leaves_for_one_who_is_away(snapshot_of) -> None:
+    plan = POLICY.plan(snapshot_of([FAR_AHEAD], [{**AWAY, "preemptions": 1}]))
+    assert plan.preempt.size == plan.admit.size == 0
 
 
-def test_nobody_without_a_buffer_is_displaced(snapshot_of) -> None:
-    plan = POLICY.plan(snapshot_of([{"tokens": 1}, {"tokens": 5}], [LATE]))
-    assert plan.preempt.size == 0
-    assert plan.admit.size == 0
+# What fits.
 
 
-def test_the_readers_with_most_buffer_are_last_where_the_engine_evicts(
+def admit_all(snapshot: Snapshot) -> list[int]:
+    admission = Admission(snapshot, snapshot.token_budget)
+    admission.admit(np.arange(snapshot.num_running, snapshot.size))
+    return admission.admitted
+
+
+def test_a_misfit_is_skipped_and_room_to_grow_is_kept(snapshot_of) -> None:
+    waiting = [{"prompt_tokens": 200}, {}]
+    assert admit_all(snapshot_of([{"tokens": 1}], waiting, free_blocks=5)) == [2]
+    growing = snapshot_of([{"tokens": 1}], [{}], free_blocks=7, grows=True)
+    growth = growing.blocks[0] - growing.blocks_held[0]
+    assert growing.blocks[1] <= 7 < growing.blocks[1] + growth
+    assert admit_all(growing) == []
+
+
+def test_no_more_prompts_come_in_than_the_step_computes(snapshot_of) -> None:
+    snapshot = snapshot_of([{"tokens": 1}], [{}] * 9, free_blocks=99, token_budget=130)
+    # The decoding stream takes one token; the third prompt is begun in this step.
+    assert len(POLICY.plan(snapshot).admit) == 3
+    unfinished = snapshot_of(
+        [{"prompt_tokens": 130}], [NEW] * 9, free_blocks=99, token_budget=130
+    )
+    assert POLICY.plan(unfinished).admit.size == 0
+
+
+def test_a_plan_swaps_in_only_so_many(snapshot_of) -> None:
+    snapshot = snapshot_of([FAR_AHEAD] * 20, [{**LATE, "prompt_tokens": 16}] * 20)
+    small = dataclasses.replace(
+        snapshot,
+        blocks=np.full(40, 1),
+        blocks_held=np.repeat([1, 0], 20),
+        resume_s=np.zeros(40),
+    )
+    plan = POLICY.plan(small)
+    assert plan.admit.size == plan.preempt.size == MAX_SWAPS
+
+
+@given(seed=seeds, budget=st.integers(1, 4096), rng=st.randoms(use_true_random=False))
+def test_no_blocks_or_slots_are_given_away_twice(
+    random_snapshot, seed, budget, rng
+) -> None:
+    snapshot = random_snapshot(seed)
+    running = np.arange(snapshot.num_running)
+    waiting = np.arange(snapshot.num_running, snapshot.size)
+    admission = Admission(snapshot, budget)
+    some = rng.sample(waiting.tolist(), rng.randint(0, waiting.size))
+    admission.admit(np.array(some, dtype=int))
+    asking = np.array(rng.sample(waiting.tolist(), waiting.size), dtype=int)
+    leaving = np.array(rng.sample(running.tolist(), running.size), dtype=int)
+    admission.swap(asking, leaving)
+    came, left = admission.admitted, admission.is_preempted
+    assert len(set(came)) == len(came)
+    if came:
+        # Those who stay keep what they hold, and their room to grow.
+        needed = snapshot.blocks[came].sum() + snapshot.blocks[running[~left]].sum()
+        held = snapshot.blocks_held[running].sum()
+        assert needed <= snapshot.free_blocks + held
+        assert len(came) + int((~left).sum()) <= snapshot.max_running
+    else:
+        assert not left.any()
+
+
+def swapped(admission: Admission, asking: list[int], leaving: list[int]) -> list[int]:
+    """Slow reference: one victim after the other, until the stream fits or none is left."""
+    snapshot, came, left = admission._snapshot, list(admission.admitted), 0
+    blocks, slots = admission._blocks, admission._slots
+    prompt_tokens = admission._prompt_tokens
+    for stream in [s for s in asking if s not in came][:MAX_SWAPS]:
+        if prompt_tokens <= 0 or left >= len(leaving):
+            break
+        more, freed_blocks = 0, 0
+        needed = int(snapshot.blocks[stream])
+        while blocks + freed_blocks < needed or slots + more < 1:
+            if left + more == len(leaving):
+                break
+            freed_blocks += int(snapshot.blocks[leaving[left + more]])
+            more += 1
+        else:
+            left += more
+            blocks += freed_blocks - needed
+            slots += more - 1
+            prompt_tokens -= float(snapshot.prefill_tokens[stream])
+            came.append(stream)
+    return [*came, *leaving[:left]]
+
+
+@given(seed=seeds, budget=st.integers(1, 4096), rng=st.randoms(use_true_random=False))
+def test_as_few_of_the_victims_leave_as_each_who_comes_needs(
+    random_snapshot, seed, budget, rng
+) -> None:
+    snapshot = random_snapshot(seed)
+    waiting = list(range(snapshot.num_running, snapshot.size))
+    asking = rng.sample(waiting, len(waiting))
+    leaving = rng.sample(range(snapshot.num_running), snapshot.num_running)
+    admission = Admission(snapshot, budget)
+    admission.admit(np.array(asking[: rng.randint(0, len(asking))], dtype=int))
+    expected = swapped(admission, asking, leaving)
+    admission.swap(np.array(asking, dtype=int), np.array(leaving, dtype=int))
+    gone = [stream for stream in leaving if admission.is_preempted[stream]]
+    assert [*admission.admitted, *gone] == expected
+
+
+# The plan as a whole.
+
+
+def test_with_room_in_memory_and_in_the_step_vllm_decides(snapshot_of) -> None:
+    roomy = snapshot_of([{"tokens": 20}], [NEW], free_blocks=99)
+    assert POLICY.plan(roomy) is None
+    assert POLICY.plan(dataclasses.replace(roomy, token_budget=64)) is not None
+    slow = StepTime(0.02, 0.0, 0.01)
+    hurried = snapshot_of(
+        [{"tokens": 1}], [{"prompt_tokens": 600}], free_blocks=99, step_time=slow
+    )
+    assert POLICY.plan(hurried).token_budget is not None
+
+
+def test_who_decodes_comes_before_who_prefills_and_the_fullest_buffer_is_last(
     snapshot_of,
 ) -> None:
-    running = [BUFFERED, {"tokens": 1}, {"tokens": 15}]
-    keep = POLICY.plan(snapshot_of(running)).keep
-    assert keep[-1] == 0
-    assert np.flatnonzero(keep == 1) < np.flatnonzero(keep == 2)
+    running = [FAR_AHEAD, {}, {"tokens": 1}, {"tokens": 15}]
+    assert POLICY.plan(snapshot_of(running)).keep.tolist() == [2, 3, 0, 1]
 
 
-def test_nobody_else_comes_in_before_a_reader_who_has_stalled_too_long(
-    snapshot_of,
+def test_a_plan_with_everybody_away_is_a_plan(snapshot_of) -> None:
+    snapshot = snapshot_of([AWAY, AWAY], [{**AWAY, "preemptions": 1}, {"away": True}])
+    assert np.sort(POLICY.plan(snapshot).keep).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("free_blocks", "admitted"), [(4, [1]), (8, [0, 1])])
+def test_who_is_away_comes_in_when_all_others_have(
+    snapshot_of, free_blocks, admitted
 ) -> None:
-    stalled = {"tokens": 1, "last_token_s": 3.0, "preemptions": 1, "prompt_tokens": 200}
-    alone = POLICY.plan(snapshot_of([{"tokens": 1}], [LATE], free_blocks=4))
-    beside = POLICY.plan(snapshot_of([{"tokens": 1}], [LATE, stalled], free_blocks=4))
-    assert alone.admit.tolist() == [0]
-    assert beside.admit.size == 0
-
-
-def test_a_short_token_budget_goes_to_promises_first(snapshot_of) -> None:
-    stalled = {"tokens": 1, "last_token_s": 1.5, "preemptions": 1}
-    admit = POLICY.plan(snapshot_of([], [LATE, stalled, LATE], free_blocks=9)).admit
-    assert admit[0] == 1
+    waiting = [{"tokens": 5, "prompt_tokens": 59, "away": True, "preemptions": 1}, NEW]
+    snapshot = snapshot_of([{"tokens": 2}], waiting, free_blocks=free_blocks)
+    plan = POLICY.plan(snapshot)
+    if plan is None:
+        assert len(admitted) == 2
+    else:
+        assert sorted(plan.admit.tolist()) == admitted
