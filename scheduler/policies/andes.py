@@ -26,6 +26,9 @@ from scheduler.snapshot import Bools, Floats, Ints, Plan, Snapshot
 HORIZON_S = 60.0
 # A stream displaces others once its reader would notice within this time.
 URGENCY_S = 1.5
+# A first token that is not expected within this time is nobody's concern yet: a job with a
+# minute to spare comes behind readers who are late, whatever it weighs.
+NEW_URGENCY_S = 10.0
 # A reader who has stalled for longer is late, as one who never got a first token in time.
 MAX_STALL_S = 2.0
 # However cheap a resume is, nobody leaves for less: swaps take time on the link to the
@@ -125,17 +128,17 @@ class Ranking:
 
     @cached_property
     def by_worth(self) -> Ints:
-        """Those who wait: about to stall by slack, in time by worth, late by worth, away.
+        """Those who wait: about to stall by slack, in time by worth, late by worth.
 
-        Who has begun and has time left comes behind those who would be late for the first
-        token.
+        Then come those whom nothing hurts for now: who has begun and has text left to read,
+        who expects no token soon, and last who is away.
         """
         snapshot, waiting = self._snapshot, self._waiting
         begun = snapshot.started & ~self.is_late
-        has_time = begun & (self.starts_in_s > URGENCY_S)
-        group = np.select(
-            [snapshot.is_away, self.is_late, has_time, begun], [4, 3, 2, 0], 1
-        )
+        needs_within_s = np.where(snapshot.started, URGENCY_S, NEW_URGENCY_S)
+        has_time = self.starts_in_s > needs_within_s
+        groups = [snapshot.is_away, has_time, self.is_late, begun]
+        group = np.select(groups, [4, 3, 2, 0], default=1)
         key = np.where(begun, self.starts_in_s, -self.worth)
         order: Ints = waiting[np.lexsort((key[waiting], group[waiting]))]
         return order
@@ -198,13 +201,14 @@ class Admission:
 
     def admit(self, asking: Ints) -> None:
         """Let in what fits, in order; a misfit is skipped."""
-        if self._blocks <= 0 or self._slots <= 0 or self.prompt_tokens <= 0:
+        if self._blocks <= 0 or self._slots <= 0:
             return
         taken = pack(asking, self._snapshot.blocks, self._blocks, self._slots)
         taken_in_order = asking[taken[asking]]
         prompts = self._snapshot.prefill_tokens[taken_in_order]
         before = np.cumsum(prompts) - prompts
-        self._take(taken_in_order[before < self.prompt_tokens])
+        # Who comes back from the host computes nothing, and waits for no prompt.
+        self._take(taken_in_order[(before < self.prompt_tokens) | (prompts <= 0.0)])
 
     def swap(self, asking: Ints, victims: Ints) -> None:
         """Let in, in order, and give up the first of `victims` for it."""
@@ -212,8 +216,10 @@ class Admission:
         freed = np.cumsum(self._snapshot.blocks[victims])
         gone = 0
         for stream in asking[~is_in][:MAX_SWAPS].tolist():
-            if self.prompt_tokens <= 0 or gone >= victims.size:
+            if gone >= victims.size:
                 return
+            if self.prompt_tokens <= 0.0 < self._snapshot.prefill_tokens[stream]:
+                continue
             before = int(freed[gone - 1]) if gone else 0
             missing = int(self._snapshot.blocks[stream]) - self._blocks
             count = int(np.searchsorted(freed, before + missing)) + 1 if missing > 0 else 0

@@ -149,7 +149,7 @@ def snapshot_of() -> Callable[..., Snapshot]:
     for, which tests can count.
     """
 
-    def make(  # noqa: PLR0913
+    def make(
         running: Sequence[dict[str, Any]],
         waiting: Sequence[dict[str, Any]] = (),
         *,

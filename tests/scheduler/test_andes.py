@@ -9,7 +9,6 @@ import pytest
 from bench.load import PlannedStream
 from bench.replay.engine import VirtualEngine
 from qoe import PROFILES, Expectation, area_qoe, stall_s
-from scheduler.policies.andes import MAX_STALL_S
 
 READER = Expectation(ttft_s=1.0, tds=5.0)
 
@@ -51,21 +50,6 @@ def test_under_pressure_readers_fare_better_than_first_come_first_served(
     andes.run(arrivals)
     fcfs.run(arrivals)
     assert scores(andes, arrivals).mean() > 1.5 * scores(fcfs, arrivals).mean()
-
-
-@pytest.mark.xfail(
-    strict=True, reason="a reader who has stalled for MAX_STALL_S competes as a late one"
-)
-def test_readers_who_have_begun_do_not_pay_for_those_who_have_not(
-    make_engine, burst
-) -> None:
-    arrivals = burst(40)
-    andes, fcfs = make_engine(), make_engine(settings={"policy": "fcfs"})
-    andes.run(arrivals)
-    fcfs.run(arrivals)
-    andes_s, fcfs_s = stalls_s(andes, arrivals), stalls_s(fcfs, arrivals)
-    assert np.percentile(andes_s, 90) <= np.percentile(fcfs_s, 90) + 0.1
-    assert andes_s.max() <= fcfs_s.max() + MAX_STALL_S
 
 
 def test_every_stream_gets_every_token_whatever_happens_to_it(make_engine, burst) -> None:
@@ -115,9 +99,6 @@ def test_readers_who_count_for_more_are_won_first(make_engine, burst) -> None:
     assert first_s[1::2].mean() < 0.9 * first_s[0::2].mean()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a job is never late, and who is in time comes before who is late"
-)
 def test_jobs_get_what_readers_leave(make_engine, burst) -> None:
     nobody = PROFILES["none"].expectation
     jobs = [dataclasses.replace(stream, expectation=nobody) for stream in burst(10)]
