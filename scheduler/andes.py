@@ -163,4 +163,6 @@ class AndesScheduler(TrackingScheduler):
         self.activity.applied(parts, plan.token_budget)
         self.waiting = FCFSRequestQueue(parts.offered)
         self._token_budget = plan.token_budget
+        if plan.is_partial:
+            self._plan_clock.expire()
         return parts.victims + parts.withheld

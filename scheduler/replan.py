@@ -22,6 +22,7 @@ class PlanClock:
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
         self._seen: tuple[int, ...] = ()
+        self._is_expired = False
         self.planned_at_s = -np.inf
 
     def is_due(
@@ -36,7 +37,13 @@ class PlanClock:
         )
         changed = state != self._seen
         self._seen = state
-        if not (changed or idle or now_s - self.planned_at_s >= self._period_s):
+        is_over = self._is_expired or now_s - self.planned_at_s >= self._period_s
+        if not (changed or idle or is_over):
             return False
+        self._is_expired = False
         self.planned_at_s = now_s
         return True
+
+    def expire(self) -> None:
+        """Plan before the next step, whatever happens until then."""
+        self._is_expired = True

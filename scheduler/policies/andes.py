@@ -67,6 +67,7 @@ class AndesPolicy:
             preempt=np.flatnonzero(admission.is_preempted),
             keep=keep[order],
             token_budget=budget,
+            is_partial=admission.is_partial,
         )
 
     def _token_budget(self, snapshot: Snapshot) -> int | None:
@@ -184,6 +185,7 @@ class Admission:
         admitted: Waiting streams let in, in order.
         is_preempted: Running streams given up, shape (num_running,).
         prompt_tokens: What the step may compute of prompts still.
+        is_partial: Whether somebody was kept out for lack of these.
     """
 
     def __init__(self, snapshot: Snapshot, token_budget: int) -> None:
@@ -198,6 +200,7 @@ class Admission:
         prefilling = float(snapshot.prefill_tokens[:num_running].sum())
         decoding = num_running - int(snapshot.is_prefilling[:num_running].sum())
         self.prompt_tokens = token_budget - decoding - prefilling
+        self.is_partial = False
 
     def admit(self, asking: Ints) -> None:
         """Let in what fits, in order; a misfit is skipped."""
@@ -208,7 +211,9 @@ class Admission:
         prompts = self._snapshot.prefill_tokens[taken_in_order]
         before = np.cumsum(prompts) - prompts
         # Who comes back from the host computes nothing, and waits for no prompt.
-        self._take(taken_in_order[(before < self.prompt_tokens) | (prompts <= 0.0)])
+        is_in_time = (before < self.prompt_tokens) | (prompts <= 0.0)
+        self.is_partial = not bool(is_in_time.all())
+        self._take(taken_in_order[is_in_time])
 
     def swap(self, asking: Ints, victims: Ints) -> None:
         """Let in, in order, and give up the first of `victims` for it."""
@@ -219,6 +224,7 @@ class Admission:
             if gone >= victims.size:
                 return
             if self.prompt_tokens <= 0.0 < self._snapshot.prefill_tokens[stream]:
+                self.is_partial = True
                 continue
             before = int(freed[gone - 1]) if gone else 0
             missing = int(self._snapshot.blocks[stream]) - self._blocks

@@ -27,6 +27,7 @@ def test_the_page_of_everything_has_every_section_in_order(make, tmp_path) -> No
         "Targets",
         "Losses",
         "What each part is worth",
+        "The curve of `max_throughput_loss`",
         "Who waits",
     ]
     assert "missing" not in text
