@@ -20,3 +20,5 @@ def test_a_prompt_that_waits_for_another_comes_into_the_step_that_has_room(
         engine.submit(str(number), stream)
     scheduled = [sum(engine.step().num_scheduled_tokens.values()) for _ in range(3)]
     assert scheduled == [64, 64, 64]
+    while engine.scheduler.has_unfinished_requests():
+        engine.step()
