@@ -26,7 +26,7 @@ BAD_FIELDS = [
     ("qoe_ttft_s", 10**30, "0.01 to 600 seconds"),
     ("qoe_ttft_s", None, "0.01 to 600 seconds"),
     ("qoe_profile", "skimming", "reading, listening, none"),
-    ("qoe_speed", 3, "qoe_profile, qoe_ttft_s, qoe_tds, qoe_weight, qoe_sheddable"),
+    ("qoe_speed", 3, "qoe_weight, qoe_patience_s, qoe_sheddable"),
 ]
 
 
