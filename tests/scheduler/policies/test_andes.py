@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.policies.andes import MAX_SWAPS, URGENCY_S, Admission, AndesPolicy, Ranking
+from scheduler.policies.andes import (
+    MIN_LEAVE_S,
+    NEW_URGENCY_S,
+    URGENCY_S,
+    AndesPolicy,
+    Ranking,
+)
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Snapshot, StepTime
 
@@ -17,6 +23,7 @@ seeds = st.integers(0, 2**32)
 
 NEW = {"age_s": 0.5}  # expects its first token in half a second
 LATE = {"age_s": 3.0}
+JOB = {"age_s": 0.5, "ttft_s": 60.0}
 STALLED = {"tokens": 1, "last_token_s": 3.0, "preemptions": 1}
 AWAY = {"tokens": 5, "away": True}
 # A buffer of 400 s, far more than any resume here takes.
@@ -47,13 +54,22 @@ def victims(snapshot: Snapshot, loss: float = SETTINGS.max_throughput_loss) -> l
 # Who comes first.
 
 
-def test_who_waits_is_about_to_stall_then_in_time_then_has_time_then_late_then_away(
+def test_who_waits_is_about_to_stall_then_in_time_then_late_then_has_time_then_away(
     snapshot_of,
 ) -> None:
     away = {**AWAY, "preemptions": 1}
-    waiting = [away, LATE, STALLED, begun(5.0), NEW, begun(1.0)]
+    waiting = [away, JOB, LATE, STALLED, begun(5.0), NEW, begun(1.0)]
     order = waiting_order(snapshot_of([], waiting, free_blocks=100))
-    assert (order[:3], sorted(order[3:5]), order[5:]) == ([5, 4, 3], [1, 2], [0])
+    groups = [order[:2], sorted(order[2:4]), sorted(order[4:6]), order[6:]]
+    assert groups == [[6, 5], [2, 3], [1, 4], [0]]
+
+
+@pytest.mark.parametrize(("more_s", "order"), [(-0.5, [1, 0]), (0.5, [0, 1])])
+def test_a_first_token_is_nobodys_concern_until_it_is_expected_soon(
+    snapshot_of, more_s, order
+) -> None:
+    job = {"age_s": 0.0, "ttft_s": NEW_URGENCY_S + more_s}
+    assert waiting_order(snapshot_of([], [LATE, job], free_blocks=100)) == order
 
 
 def test_of_those_about_to_stall_the_emptiest_buffer_comes_first(snapshot_of) -> None:
@@ -85,13 +101,10 @@ def test_a_reader_who_counts_for_more_comes_first(snapshot_of) -> None:
     assert waiting_order(snapshot) == [1, 2, 0]
 
 
-def test_a_slow_reader_comes_before_a_fast_one_who_costs_more_a_second(
-    snapshot_of,
-) -> None:
-    assert waiting_order(snapshot_of([], [{**NEW, "tds": 10.0}, NEW], free_blocks=100)) == [
-        1,
-        0,
-    ]
+def test_a_reader_whom_the_engine_keeps_up_with_comes_first(snapshot_of) -> None:
+    # 50 tokens a second.
+    waiting = [{**NEW, "tds": 200.0}, NEW]
+    assert waiting_order(snapshot_of([], waiting, free_blocks=100)) == [1, 0]
 
 
 def test_a_prompt_that_would_come_too_late_is_late(snapshot_of) -> None:
@@ -107,7 +120,8 @@ def test_a_prompt_that_would_come_too_late_is_late(snapshot_of) -> None:
 def test_only_who_would_notice_soon_asks_others_to_leave(snapshot_of) -> None:
     soon, later = begun(URGENCY_S - 0.3), begun(URGENCY_S + 0.5)
     away = {**AWAY, "preemptions": 1}
-    assert urgent_order(snapshot_of([], [later, soon, away, NEW])) == [3, 1]
+    waiting = [later, soon, away, NEW]
+    assert urgent_order(snapshot_of([], waiting, free_blocks=100)) == [3, 1]
 
 
 def test_those_in_time_ask_by_slack_and_before_the_late(snapshot_of) -> None:
@@ -143,8 +157,17 @@ def test_neither_who_prefills_nor_who_frees_nothing_leaves(snapshot_of) -> None:
 
 
 def test_a_dearer_resume_needs_more_slack(snapshot_of) -> None:
-    snapshot = snapshot_of([{"tokens": 60}] * 2, resume_s=np.array([0.001, 1.0]))
+    running = [{"tokens": int(5 * 2 * MIN_LEAVE_S)}] * 2
+    snapshot = snapshot_of(running, resume_s=np.array([0.001, 1.0]))
     assert victims(snapshot) == [0]
+
+
+@pytest.mark.parametrize(("more_s", "leaving"), [(-1.0, []), (1.0, [0])])
+def test_nobody_leaves_for_less_than_min_leave_s_however_cheap_the_resume(
+    snapshot_of, more_s, leaving
+) -> None:
+    running = [{"tokens": int(5 * (MIN_LEAVE_S + more_s))}]
+    assert victims(snapshot_of(running, resume_s=np.zeros(1))) == leaving
 
 
 @given(seed=seeds, losses=st.lists(st.floats(0.01, 10.0), min_size=2, max_size=2))
@@ -157,125 +180,20 @@ def test_who_may_be_lost_for_little_may_be_lost_for_more(
 
 
 @given(seed=seeds)
-def test_whoever_leaves_has_urgency_s_of_slack_and_makes_room_for_somebody(
+def test_whoever_leaves_has_min_leave_s_of_slack_and_makes_room_for_somebody(
     random_snapshot, seed
 ) -> None:
     snapshot = random_snapshot(seed)
     plan = POLICY.plan(snapshot)
     if plan is not None and plan.preempt.size:
         assert plan.admit.size
-        assert (snapshot.slack_s[plan.preempt] >= URGENCY_S).all()
+        assert (snapshot.slack_s[plan.preempt] >= MIN_LEAVE_S).all()
         assert not snapshot.is_prefilling[plan.preempt].any()
 
 
 def test_nobody_leaves_for_one_who_is_away(snapshot_of) -> None:
     plan = POLICY.plan(snapshot_of([FAR_AHEAD], [{**AWAY, "preemptions": 1}]))
     assert plan.preempt.size == plan.admit.size == 0
-
-
-# What fits.
-
-
-def admit_all(snapshot: Snapshot) -> list[int]:
-    admission = Admission(snapshot, snapshot.token_budget)
-    admission.admit(np.arange(snapshot.num_running, snapshot.size))
-    return admission.admitted
-
-
-def test_a_misfit_is_skipped_and_room_to_grow_is_kept(snapshot_of) -> None:
-    waiting = [{"prompt_tokens": 200}, {}]
-    assert admit_all(snapshot_of([{"tokens": 1}], waiting, free_blocks=5)) == [2]
-    growing = snapshot_of([{"tokens": 1}], [{}], free_blocks=7, grows=True)
-    growth = growing.blocks[0] - growing.blocks_held[0]
-    assert growing.blocks[1] <= 7 < growing.blocks[1] + growth
-    assert admit_all(growing) == []
-
-
-def test_no_more_prompts_come_in_than_the_step_computes(snapshot_of) -> None:
-    snapshot = snapshot_of([{"tokens": 1}], [{}] * 9, free_blocks=99, token_budget=130)
-    # The decoding stream takes one token; the third prompt is begun in this step.
-    assert len(POLICY.plan(snapshot).admit) == 3
-    unfinished = snapshot_of(
-        [{"prompt_tokens": 130}], [NEW] * 9, free_blocks=99, token_budget=130
-    )
-    assert POLICY.plan(unfinished).admit.size == 0
-
-
-def test_a_plan_swaps_in_only_so_many(snapshot_of) -> None:
-    snapshot = snapshot_of([FAR_AHEAD] * 20, [{**LATE, "prompt_tokens": 16}] * 20)
-    small = dataclasses.replace(
-        snapshot,
-        blocks=np.full(40, 1),
-        blocks_held=np.repeat([1, 0], 20),
-        resume_s=np.zeros(40),
-    )
-    plan = POLICY.plan(small)
-    assert plan.admit.size == plan.preempt.size == MAX_SWAPS
-
-
-@given(seed=seeds, budget=st.integers(1, 4096), rng=st.randoms(use_true_random=False))
-def test_no_blocks_or_slots_are_given_away_twice(
-    random_snapshot, seed, budget, rng
-) -> None:
-    snapshot = random_snapshot(seed)
-    running = np.arange(snapshot.num_running)
-    waiting = np.arange(snapshot.num_running, snapshot.size)
-    admission = Admission(snapshot, budget)
-    some = rng.sample(waiting.tolist(), rng.randint(0, waiting.size))
-    admission.admit(np.array(some, dtype=int))
-    asking = np.array(rng.sample(waiting.tolist(), waiting.size), dtype=int)
-    leaving = np.array(rng.sample(running.tolist(), running.size), dtype=int)
-    admission.swap(asking, leaving)
-    came, left = admission.admitted, admission.is_preempted
-    assert len(set(came)) == len(came)
-    if came:
-        # Those who stay keep what they hold, and their room to grow.
-        needed = snapshot.blocks[came].sum() + snapshot.blocks[running[~left]].sum()
-        held = snapshot.blocks_held[running].sum()
-        assert needed <= snapshot.free_blocks + held
-        assert len(came) + int((~left).sum()) <= snapshot.max_running
-    else:
-        assert not left.any()
-
-
-def swapped(admission: Admission, asking: list[int], leaving: list[int]) -> list[int]:
-    """Slow reference: one victim after the other, until the stream fits or none is left."""
-    snapshot, came, left = admission._snapshot, list(admission.admitted), 0
-    blocks, slots = admission._blocks, admission._slots
-    prompt_tokens = admission._prompt_tokens
-    for stream in [s for s in asking if s not in came][:MAX_SWAPS]:
-        if prompt_tokens <= 0 or left >= len(leaving):
-            break
-        more, freed_blocks = 0, 0
-        needed = int(snapshot.blocks[stream])
-        while blocks + freed_blocks < needed or slots + more < 1:
-            if left + more == len(leaving):
-                break
-            freed_blocks += int(snapshot.blocks[leaving[left + more]])
-            more += 1
-        else:
-            left += more
-            blocks += freed_blocks - needed
-            slots += more - 1
-            prompt_tokens -= float(snapshot.prefill_tokens[stream])
-            came.append(stream)
-    return [*came, *leaving[:left]]
-
-
-@given(seed=seeds, budget=st.integers(1, 4096), rng=st.randoms(use_true_random=False))
-def test_as_few_of_the_victims_leave_as_each_who_comes_needs(
-    random_snapshot, seed, budget, rng
-) -> None:
-    snapshot = random_snapshot(seed)
-    waiting = list(range(snapshot.num_running, snapshot.size))
-    asking = rng.sample(waiting, len(waiting))
-    leaving = rng.sample(range(snapshot.num_running), snapshot.num_running)
-    admission = Admission(snapshot, budget)
-    admission.admit(np.array(asking[: rng.randint(0, len(asking))], dtype=int))
-    expected = swapped(admission, asking, leaving)
-    admission.swap(np.array(asking, dtype=int), np.array(leaving, dtype=int))
-    gone = [stream for stream in leaving if admission.is_preempted[stream]]
-    assert [*admission.admitted, *gone] == expected
 
 
 # The plan as a whole.
