@@ -119,7 +119,7 @@ class Ranking:
         """
         snapshot, step = self._snapshot, self._snapshot.step_time
         served = snapshot.forecast.served(snapshot.start_delay_s, self._tokens_per_s)
-        held = snapshot.blocks / snapshot.total_blocks
+        held = snapshot.blocks / max(snapshot.total_blocks, 1)
         token_s = step.base_s * np.maximum(held, 1.0 / snapshot.max_running)
         token_s += step.per_stream_s
         prompt_s = snapshot.prefill_tokens * step.prefill_s_per_token
