@@ -1,4 +1,4 @@
-"""The load families that defaults are chosen on, and those they are judged on.
+"""The load families to choose defaults on, and those to judge them on.
 
 A family is a kind of traffic on one engine: its lengths, its readers, how it repeats
 itself. It is drawn under any arrival shape. The families are split once: what is chosen is

@@ -47,7 +47,7 @@ _CURVE = (0.86, 0.99)
 
 
 class Target(NamedTuple):
-    """One promise, and what was measured."""
+    """What is wanted of one number, and what was measured."""
 
     what: str
     wanted: str

@@ -21,8 +21,7 @@ from scheduler.policies.prefill_limit import token_budget
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Bools, Floats, Ints, Plan, Snapshot
 
-# QoE is forecast for about as long as an answer is read: with 5 s, whoever has just begun
-# looks served for ever, and whoever waits looks lost.
+# QoE is forecast for about as long as an answer is read.
 HORIZON_S = 60.0
 # A stream displaces others once its reader would notice within this time.
 URGENCY_S = 1.5

@@ -11,8 +11,7 @@ from scheduler.snapshot import Snapshot
 MIN_PREFILL_TOKENS = 256
 
 # Part of what is allowed that a step is planned to take. The fitted step time does not know
-# every prompt's attention: with 1, one reader in five stalled for a tenth of a second on
-# prefill-bound loads, with 0.9 none, and nobody waited longer.
+# every prompt's attention; with 1, readers stall for the difference.
 STEP_MARGIN = 0.9
 
 
