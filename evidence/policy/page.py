@@ -48,8 +48,8 @@ from evidence.policy.table import (
 # What the split does not hide. It holds until these constants are chosen anew.
 SEEN = (
     "Of the policy's constants only `max_throughput_loss` was chosen on the tuning "
-    "families alone; the order of who waits and the other constants were chosen with seed 0 of all "
-    "families in sight."
+    "families alone; the order of who waits and the other constants were chosen with "
+    "seed 0 of all families in sight."
 )
 
 
@@ -227,8 +227,8 @@ def summary(result: Evidence) -> str:
     )
     said = (
         "Bursts of twice what `fcfs` serves, on the validation families, in virtual time "
-        "on the cost of real GPUs. The two last columns are `andes` with recompute and with "
-        f"offload. {SEEN}"
+        "on the cost of real GPUs. The two last columns are `andes` with recompute and "
+        f"with offload. {SEEN}"
     )
     links = (
         "![Never late of each contender under the bound](docs/results/policy.png)\n\n"
