@@ -82,6 +82,9 @@ class TrackingScheduler(AsyncScheduler):
 
     def add_request(self, request: Request) -> None:
         super().add_request(request)
+        cached_tokens = 0
+        with self._guarded("looking a prompt up"):
+            cached_tokens = self._cached_tokens(request)
         with self._guarded("tracking a new stream"):
             # A pooling request has no sampling parameters.
             params = request.sampling_params
@@ -102,7 +105,7 @@ class TrackingScheduler(AsyncScheduler):
                 prompt_tokens=request.num_prompt_tokens,
                 key=serve_key(request.request_id),
                 progress=progress,
-                cached_tokens=self._cached_tokens(request),
+                cached_tokens=cached_tokens,
             )
             # Nobody can refuse what has no sampling parameters, nor what has begun.
             if params is not None and reader.patience_s and not progress.tokens:

@@ -117,6 +117,18 @@ def test_a_stream_the_tracker_lost_does_not_stop_the_engine(make_engine, burst) 
     assert engine.scheduler.plan_failures_total > 0
 
 
+def test_a_prompt_that_cannot_be_looked_up_is_a_stream_all_the_same(
+    make_engine, burst, monkeypatch
+) -> None:
+    engine = make_engine()
+    monkeypatch.setattr(engine.scheduler, "_cached_tokens", lambda request: 1 / 0)
+    arrivals = burst(30)
+    engine.run(arrivals)
+    assert engine.scheduler.streams.finished_total == 30
+    # One failure a stream, and no plan fails for it.
+    assert engine.scheduler.plan_failures_total == 30
+
+
 def test_a_bad_expectation_inside_the_engine_falls_back_to_the_default(make_engine) -> None:
     engine = make_engine(settings={"default_tds": 9.0})
     unchecked = SimpleNamespace(ttft_s=0.5, tds="fast", weight=1.0, patience_s=None)
