@@ -14,17 +14,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 
 import aiohttp
-import msgspec
-import numpy as np
 
-from bench.endpoint import Endpoint, authorization, connection_problem
+from bench.endpoint import Endpoint, authorization, connection_problem, request_body
 from bench.load import Load, PlannedStream
 from bench.results import CANCELLED, REFUSED, Stream
 from bench.sse import StreamDecoder, StreamError, error_message
 from scheduler.patience import retry_after_of
 
-# Ids that every vocabulary has and that are no special tokens in the usual ones.
-_PROMPT_IDS = (10, 201)
 _PROGRESS_PERIOD_S = 0.5
 # Session set-up costs a few ms; without a lead the first request would count them as lag.
 _LEAD_S = 0.05
@@ -209,34 +205,6 @@ class _Run:
                 self._progress.tokens += num_tokens
         if not decoder.finished:
             raise StreamError("disconnected", "the stream ended before its answer did")
-
-
-def request_body(endpoint: Endpoint, index: int, planned: PlannedStream) -> bytes:
-    """The JSON body of request `index` of a run.
-
-    The prompt is an array of token ids drawn for this request alone: its length is exact
-    and it shares no prefix with another one.
-    """
-    rng = np.random.default_rng([endpoint.seed, index])
-    reader = planned.expectation
-    fields = {"qoe_ttft_s": reader.ttft_s, "qoe_tds": reader.tds}
-    if reader.patience_s is not None:
-        fields["qoe_patience_s"] = reader.patience_s
-    body: dict[str, object] = {
-        "model": endpoint.model,
-        "prompt": rng.integers(*_PROMPT_IDS, planned.input_tokens).tolist(),
-        "max_tokens": planned.output_tokens,
-        "temperature": 0,
-        "seed": endpoint.seed,
-        "stream": True,
-        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
-        "vllm_xargs": fields,
-    }
-    if endpoint.ignore_eos:
-        body["ignore_eos"] = True
-    if endpoint.cache_salt is not None:
-        body["cache_salt"] = endpoint.cache_salt
-    return msgspec.json.encode(body)
 
 
 def _session(endpoint: Endpoint) -> aiohttp.ClientSession:

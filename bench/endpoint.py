@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 import aiohttp
 import msgspec
+import numpy as np
 
 from bench.errors import UserError
+from bench.load import PlannedStream
 
 # Where OpenAI's own clients take it from.
 API_KEY_ENV = "OPENAI_API_KEY"
 _MODELS_TIMEOUT_S = 30.0
+# Ids that every vocabulary has and that are no special tokens in the usual ones.
+_PROMPT_IDS = (10, 201)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +124,31 @@ def connection_problem(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
+
+
+def request_body(endpoint: Endpoint, index: int, planned: PlannedStream) -> bytes:
+    """The JSON body of request `index` of a run.
+
+    The prompt is an array of token ids drawn for this request alone: its length is exact
+    and it shares no prefix with another one.
+    """
+    rng = np.random.default_rng([endpoint.seed, index])
+    reader = planned.expectation
+    fields = {"qoe_ttft_s": reader.ttft_s, "qoe_tds": reader.tds}
+    if reader.patience_s is not None:
+        fields["qoe_patience_s"] = reader.patience_s
+    body: dict[str, object] = {
+        "model": endpoint.model,
+        "prompt": rng.integers(*_PROMPT_IDS, planned.input_tokens).tolist(),
+        "max_tokens": planned.output_tokens,
+        "temperature": 0,
+        "seed": endpoint.seed,
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "vllm_xargs": fields,
+    }
+    if endpoint.ignore_eos:
+        body["ignore_eos"] = True
+    if endpoint.cache_salt is not None:
+        body["cache_salt"] = endpoint.cache_salt
+    return msgspec.json.encode(body)

@@ -12,7 +12,7 @@ The proof, for any prices:
    is at most 1, and so is their mean with any weights: the base may be split over what a
    step holds without charging more than `base_s`. (The largest of the three for each stream
    would charge more: one long context among many short ones.)
-2. In bin b a second costs p_b, of which the base's parts by memory, seats and tokens get
+2. In bin b a second costs p_b, of which the base's parts by memory, slots and tokens get
    m_b + s_b + t_b ≤ p_b. A step is spread evenly over the time it takes. It may thus lie in
    two bins, and no bin gets more than `bin_s`: all steps pay at most bin_s · Σ p_b.
 3. By 1, what a token or a prompt contributes to a step in bin b makes the step pay at least

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-# Of a second, and of the base by memory, by seats and by tokens.
+# Of a second, and of the base by memory, by slots and by tokens.
 NUM_PRICES = 4
 
 # Deadlines are rounded; nobody notices this much, and it only loosens a bound.

@@ -198,7 +198,7 @@ def batch_sizes(snapshot: Snapshot) -> Ints:
     room = Room.of(snapshot, snapshot.max_running)
     used = np.cumsum(np.sort(room.weights))
     fitting = int(np.searchsorted(used, room.blocks, side="right"))
-    largest = max(1, min(fitting, room.seats))
+    largest = max(1, min(fitting, room.slots))
     step = snapshot.step_time
     spare_s = 1.0 / float(snapshot.forecast.tds.max(initial=1e-3)) - step.base_s
     fast = spare_s / step.per_stream_s if step.per_stream_s > 0 else np.inf * spare_s
@@ -210,10 +210,10 @@ def batch_sizes(snapshot: Snapshot) -> Ints:
 
 def _exactly(room: Room, worth: Floats, must_stay: Bools) -> Bools:
     blocks = room.blocks - int(room.weights[must_stay].sum())
-    seats = room.seats - int(np.count_nonzero(must_stay))
+    slots = room.slots - int(np.count_nonzero(must_stay))
     free = np.flatnonzero(~must_stay)
     chosen = must_stay.copy()
-    chosen[free] = solve(worth[free], room.weights[free], blocks, seats)
+    chosen[free] = solve(worth[free], room.weights[free], blocks, slots)
     return chosen
 
 

@@ -23,7 +23,7 @@ class Refiner:
     engine preempts them. The first that is not ends the preemptions of this plan.
 
     Attributes:
-        room: Blocks and seats.
+        room: Blocks and slots.
         gain: What serving each stream is worth.
         overhead_s: Engine seconds that preempting each stream costs.
         loss_per_s: What all ongoing streams lose in a second of overhead.
@@ -45,39 +45,39 @@ class Refiner:
             asking: All waiting streams, best first: they get what is free in the end, so
                 that a swap that is not worth it leaves no memory idle.
         """
-        blocks, seats = self.room.free_blocks, self.room.free_seats
+        blocks, slots = self.room.free_blocks, self.room.free_slots
         victims: list[Ints] = []
         num_victims = done = 0
         for _ in range(MAX_SWAPS):
-            fitting = self._fitting(admissions[done:], blocks, seats)
+            fitting = self._fitting(admissions[done:], blocks, slots)
             blocks -= int(self.room.weights[admissions[done : done + fitting]].sum())
-            seats -= fitting
+            slots -= fitting
             done += fitting
             if done == admissions.size:
                 break
             stream = int(admissions[done])
             missing = int(self.room.weights[stream]) - blocks
-            leaving = self._smallest_set(candidates, missing, 1 - seats)
+            leaving = self._smallest_set(candidates, missing, 1 - slots)
             num_victims += leaving.size
             if num_victims > self.max_victims or not self._is_worth(stream, leaving):
                 break
             victims.append(leaving)
             candidates = candidates[~np.isin(candidates, leaving)]
             blocks += int(self.room.weights[leaving].sum() - self.room.weights[stream])
-            seats += leaving.size - 1
+            slots += leaving.size - 1
             done += 1
         admitted = admissions[:done]
         rest = asking[~np.isin(asking, admitted)]
-        filling = pack(rest, self.room.weights, blocks, seats)
+        filling = pack(rest, self.room.weights, blocks, slots)
         admitted = np.concatenate([admitted, rest[filling[rest]]])
         return admitted, np.concatenate([*victims, candidates[:0]])
 
-    def _fitting(self, admissions: Ints, blocks: int, seats: int) -> int:
+    def _fitting(self, admissions: Ints, blocks: int, slots: int) -> int:
         """How many of the first admissions need no victim."""
         used = np.cumsum(self.room.weights[admissions])
-        return min(int(np.searchsorted(used, blocks, side="right")), max(seats, 0))
+        return min(int(np.searchsorted(used, blocks, side="right")), max(slots, 0))
 
-    def _smallest_set(self, candidates: Ints, blocks: int, seats: int) -> Ints:
+    def _smallest_set(self, candidates: Ints, blocks: int, slots: int) -> Ints:
         """The fewest streams that free this much; the smallest one if one is enough.
 
         Empty if all of them are not enough.
@@ -85,7 +85,7 @@ class Refiner:
         weights = self.room.weights[candidates]
         largest_first = np.argsort(-weights, kind="stable")
         freed = np.cumsum(weights[largest_first])
-        count = max(int(np.searchsorted(freed, blocks)) + 1, seats)
+        count = max(int(np.searchsorted(freed, blocks)) + 1, slots)
         if count > candidates.size:
             return candidates[:0]
         if count == 1:

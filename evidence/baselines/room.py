@@ -1,4 +1,4 @@
-"""KV blocks and seats of one engine: who fits, and who must leave for whom."""
+"""KV blocks and slots of one engine: who fits, and who must leave for whom."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Room:
         weights: KV blocks by stream: what the running ones hold, what the others need.
         num_running: The first so many streams are in.
         blocks: Free blocks and those of the running streams.
-        seats: Most streams that may run.
+        slots: Most streams that may run.
     """
 
     weights: Ints
     num_running: int
     blocks: int
-    seats: int
+    slots: int
 
     @classmethod
-    def of(cls, snapshot: Snapshot, seats: int) -> Room:
-        """The engine's blocks, and `seats` for all that run.
+    def of(cls, snapshot: Snapshot, slots: int) -> Room:
+        """The engine's blocks, and `slots` for all that run.
 
         Waiting streams need room to grow, not to be evicted at once. Were it kept for the
         running ones, too, a full memory would preempt without anybody asking for it.
@@ -36,7 +36,7 @@ class Room:
         held = snapshot.blocks_held
         weights = np.where(snapshot.is_running, held, snapshot.blocks)
         blocks = snapshot.free_blocks + int(held.sum())
-        return cls(weights, snapshot.num_running, blocks, seats)
+        return cls(weights, snapshot.num_running, blocks, slots)
 
     @property
     def free_blocks(self) -> int:
@@ -44,14 +44,14 @@ class Room:
         return self.blocks - int(self.weights[: self.num_running].sum())
 
     @property
-    def free_seats(self) -> int:
-        return self.seats - self.num_running
+    def free_slots(self) -> int:
+        return self.slots - self.num_running
 
     def fill(self, order: Ints, must_stay: Bools) -> Bools:
         """Who should be in: those that must, then the others greedily in `order`."""
         blocks = self.blocks - int(self.weights[must_stay].sum())
-        seats = self.seats - int(np.count_nonzero(must_stay))
-        taken = pack(order[~must_stay[order]], self.weights, blocks, seats)
+        slots = self.slots - int(np.count_nonzero(must_stay))
+        taken = pack(order[~must_stay[order]], self.weights, blocks, slots)
         chosen: Bools = taken | must_stay
         return chosen
 
@@ -64,8 +64,8 @@ class Room:
         freed = np.cumsum(self.weights[candidates])
         missing = np.cumsum(self.weights[asking]) - self.free_blocks
         for_blocks = np.where(missing > 0, np.searchsorted(freed, missing) + 1, 0)
-        for_seats = np.arange(1, asking.size + 1) - self.free_seats
-        counts: Ints = np.maximum(for_blocks, for_seats).clip(min=0)
+        for_slots = np.arange(1, asking.size + 1) - self.free_slots
+        counts: Ints = np.maximum(for_blocks, for_slots).clip(min=0)
         return counts
 
     def plan(self, order: Ints, must_stay: Bools) -> Plan:

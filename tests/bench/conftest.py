@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -143,3 +144,11 @@ def peer() -> Iterator[Peer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """An address where nobody listens."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{closed.getsockname()[1]}/v1"

@@ -5,10 +5,8 @@ leave `SLACK_S` for a busy machine.
 """
 
 import asyncio
-import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections import Counter
@@ -16,9 +14,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bench.client import Progress, request_body, run_load, stream_load
-from bench.endpoint import Endpoint, find_model
-from bench.errors import UserError
+from bench.client import Progress, run_load, stream_load
+from bench.endpoint import Endpoint
 from bench.load import Load, PlannedStream
 from bench.results import Stream, summarise
 from qoe import Expectation
@@ -39,14 +36,6 @@ def endpoint_of(peer, **fields) -> Endpoint:
 def run_one(peer, *, tokens: int = 5, **fields) -> Stream:
     (stream,) = run_load(load_of(0.0, tokens=tokens), endpoint_of(peer, **fields))
     return stream
-
-
-@pytest.fixture
-def closed_url() -> str:
-    """An address where nobody listens."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
 
 
 @pytest.mark.parametrize(("first_s", "period_s"), [(0.05, 0.02), (0.3, 0.05)])
@@ -109,14 +98,6 @@ def test_a_refused_stream_is_no_failed_one(peer) -> None:
     assert (summary.refused, summary.errors, summary.mean_qoe_area) == (1, {}, 0.0)
     peer.refuse = 503, {"error": {"message": "the engine is full", "code": 503}}
     assert run_one(peer).error == "http_503"
-
-
-def test_a_patience_is_sent_along_and_none_is_not() -> None:
-    for patience_s in (None, 4.0):
-        reader = Expectation(1.0, 5.0, patience_s=patience_s)
-        planned = PlannedStream(0.0, 20, 5, reader)
-        sent = json.loads(request_body(Endpoint("http://127.0.0.1", "tiny"), 0, planned))
-        assert sent["vllm_xargs"].get("qoe_patience_s") == patience_s
 
 
 def test_a_lost_connection_keeps_what_was_delivered(peer) -> None:
@@ -277,43 +258,3 @@ def test_cancelling_the_coroutine_stops_it_like_ctrl_c(peer) -> None:
         return streams
 
     assert [s.error for s in asyncio.run(cancelled())] == ["cancelled"]
-
-
-def test_the_first_model_is_taken_with_the_limit_that_the_server_states(peer) -> None:
-    peer.models = [{"id": "a", "max_model_len": 512}, {"id": "b", "max_model_len": 64}]
-    first, second = find_model(peer.url, None), find_model(peer.url, "b")
-    assert (first.name, first.max_context_tokens) == ("a", 512)
-    assert (second.name, second.max_context_tokens) == ("b", 64)
-
-
-def test_rays_own_ingress_states_the_limit_in_metadata(peer) -> None:
-    peer.models = [{"id": "a", "metadata": {"max_request_context_length": 256}}]
-    assert find_model(peer.url, None).max_context_tokens == 256
-
-
-def test_a_named_model_needs_no_listing_and_then_has_no_limit(peer) -> None:
-    assert find_model(peer.url, "gateway/x").name == "gateway/x"
-    model = find_model(f"{peer.url}/nowhere", "x")
-    assert (model.name, model.max_context_tokens) == ("x", None)
-
-
-@pytest.mark.parametrize("key", [None, "of-the-test"])
-def test_the_key_that_openais_clients_send_is_sent(peer, monkeypatch, key) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    if key:
-        monkeypatch.setenv("OPENAI_API_KEY", key)
-    find_model(peer.url, None)
-    run_one(peer)
-    assert peer.authorizations == [key and f"Bearer {key}"] * 2
-
-
-def test_without_a_name_or_a_listing_the_person_is_told_to_name_one(peer) -> None:
-    peer.models = []
-    with pytest.raises(UserError, match="name one with --model"):
-        find_model(peer.url, None)
-
-
-def test_an_endpoint_that_does_not_answer_is_named(closed_url) -> None:
-    with pytest.raises(UserError, match="/v1/models: connection refused") as refused:
-        find_model(closed_url, None)
-    assert refused.value.exit_code == 1

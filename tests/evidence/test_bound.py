@@ -142,7 +142,7 @@ def test_no_schedule_of_a_tiny_load_is_above_the_bound(streams, cost, size, bin_
         pytest.param({"per_stream_s": 1.0}, {}, 1, 2.2, id="stream"),
         pytest.param({"per_context_token_s": 0.1}, {}, 10, 2.2, id="context"),
         pytest.param({"base_s": 1.0}, {"kv_tokens": 10}, 10, 2.2, id="memory"),
-        pytest.param({"base_s": 1.0}, {"max_num_seqs": 1}, 1, 2.2, id="seats"),
+        pytest.param({"base_s": 1.0}, {"max_num_seqs": 1}, 1, 2.2, id="slots"),
         pytest.param({"base_s": 1.0}, {"max_num_batched_tokens": 10}, 10, 2.2, id="budget"),
     ],
 )

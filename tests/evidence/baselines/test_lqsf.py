@@ -42,9 +42,9 @@ def test_nobody_leaves_for_a_reader_with_more_slack(random_snapshot, seed) -> No
         for victim in plan.preempt:
             ahead = admitted[slack_s[admitted] <= slack_s[victim]]
             behind = plan.preempt[slack_s[plan.preempt] > slack_s[victim]]
-            seats = snapshot.max_running - snapshot.num_running + behind.size
+            slots = snapshot.max_running - snapshot.num_running + behind.size
             freed = snapshot.free_blocks + snapshot.blocks_held[behind].sum()
-            assert snapshot.blocks[ahead].sum() > freed or ahead.size > seats
+            assert snapshot.blocks[ahead].sum() > freed or ahead.size > slots
 
 
 def test_who_is_left_out_where_packing_stops_stays(snapshot_of, monkeypatch) -> None:

@@ -12,7 +12,7 @@ def refiner(weights, gain, *, free_blocks=0, num_running, **options) -> Refiner:
     weights = np.array(weights)
     blocks = int(weights[:num_running].sum()) + free_blocks
     return Refiner(
-        room=Room(weights, num_running, blocks, options.pop("seats", 99)),
+        room=Room(weights, num_running, blocks, options.pop("slots", 99)),
         gain=np.array(gain),
         overhead_s=options.pop("overhead_s", np.zeros(weights.size)),
         loss_per_s=options.pop("loss_per_s", 1.0),
@@ -49,12 +49,12 @@ def test_who_fits_takes_no_victim() -> None:
 
 
 def test_a_seat_is_worth_a_victim_too() -> None:
-    one = refiner([4, 1], [0.0, 1.0], num_running=1, free_blocks=6, seats=1)
+    one = refiner([4, 1], [0.0, 1.0], num_running=1, free_blocks=6, slots=1)
     assert refine(one, [1], [0]) == ([1], [0])
 
 
 def test_a_batch_above_its_best_size_grows_by_nobody() -> None:
-    two = refiner([4, 4, 1], [0.0, 0.0, 1.0], num_running=2, free_blocks=6, seats=1)
+    two = refiner([4, 4, 1], [0.0, 0.0, 1.0], num_running=2, free_blocks=6, slots=1)
     assert refine(two, [2], [0]) == ([], [])
     assert refine(two, [2], [0, 1]) == ([2], [0, 1])
 

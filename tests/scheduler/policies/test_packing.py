@@ -8,13 +8,13 @@ weights_of = st.lists(st.integers(1, 20), max_size=12).map(lambda w: np.array(w,
 
 
 @given(weights_of, st.integers(-5, 80), st.integers(0, 12), st.randoms())
-def test_what_is_taken_fits_and_nothing_more_would(weights, capacity, seats, rng) -> None:
+def test_what_is_taken_fits_and_nothing_more_would(weights, capacity, slots, rng) -> None:
     order = np.array(rng.sample(range(weights.size), weights.size), dtype=int)
-    taken = pack(order, weights, capacity, seats)
+    taken = pack(order, weights, capacity, slots)
     left = capacity - weights[taken].sum()
-    assert taken.sum() <= seats
+    assert taken.sum() <= slots
     assert not taken.any() or left >= 0
-    if taken.sum() < seats:
+    if taken.sum() < slots:
         assert (weights[~taken] > left).all()
 
 
