@@ -3,10 +3,14 @@
 vLLM answers 200 at once and fails inside the stream. Held back, a failure before the first
 token is an HTTP error, and HAProxy may ask another replica, since nothing was answered.
 What another replica must not be asked for, since patience is over, has a status of its own.
+Serve LLM's ingress puts every error's message three times into a sentence of its own; a
+client is told the message.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from deployments.middleware import (
@@ -28,6 +32,12 @@ from deployments.relay import (
 from scheduler.patience import retry_after_of
 
 EVENT_STREAM = b"text/event-stream"
+CLIENT_ERROR = 400
+_OURS = (b"content-type", b"content-length")
+# `get_response_for_error` in ray.llm's server_utils.py writes it.
+_WRAPPED = re.compile(
+    r"Message: (.*?)(?: \(Request ID: [^)]*\))?, Internal exception: .*", re.DOTALL
+)
 
 
 class FirstByteMiddleware:
@@ -37,6 +47,7 @@ class FirstByteMiddleware:
         A stream that begins with an error is that error, with its status; `failed` for one
             of the server, and so for an engine that is full.
         A stream that was refused is 503, and says after how many seconds to come again.
+        An error's message is what the one who found it said, and nothing around it.
         Everything else goes through as it comes.
 
     Args:
@@ -71,32 +82,47 @@ class _HeldStart:
         start, self._held = self._held, None
         if start is not None:
             event = message.get("body", b"").decode(errors="replace")
-            if (code := error_code(event)) is not None:
+            error = error_of(event)
+            # A body that cannot be read is told as it is, unless it stands for a failure.
+            if error or (error is not None and start["status"] < CLIENT_ERROR):
                 self._is_over = True
-                await self._fail(code, event)
+                await self._fail(start, event, error)
                 return
             await self._send(start)
         await self._send(message)
 
-    async def _fail(self, status: int, event: str) -> None:
-        body = event.removeprefix(DATA).strip().encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ]
-        again_s = retry_after_of((error_of(event) or {}).get("message"))
+    async def _fail(self, held: Message, event: str, error: dict[str, Any]) -> None:
+        status = held["status"]
+        if status < CLIENT_ERROR:
+            status = error_code(event) or SERVER_ERROR
+        body = event.removeprefix(DATA).strip()
+        said = error.get("message")
+        if said != (message := _unwrapped(said)):
+            body = json.dumps({"error": error | {"message": message}}, ensure_ascii=False)
+        again_s = retry_after_of(message)
         if again_s is not None:
             status = UNAVAILABLE
-            headers.append((b"retry-after", str(again_s).encode()))
         elif status >= SERVER_ERROR:
             status = self._failed
-        start: dict[str, Any] = {"type": "http.response.start", "status": status}
-        await self._send(start | {"headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        headers = [
+            *(pair for pair in held.get("headers", ()) if pair[0].lower() not in _OURS),
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body.encode())).encode()),
+        ]
+        if again_s is not None:
+            headers.append((b"retry-after", str(again_s).encode()))
+        await self._send({**held, "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body.encode()})
+
+
+def _unwrapped(message: Any) -> Any:
+    """What was said of an error before Serve LLM's ingress had it."""
+    wrapped = _WRAPPED.fullmatch(message) if isinstance(message, str) else None
+    return wrapped[1] if wrapped else message
 
 
 def _may_be_error(start: Message) -> bool:
-    return start["status"] == UNAVAILABLE or any(
+    return start["status"] >= CLIENT_ERROR or any(
         name.lower() == b"content-type" and EVENT_STREAM in value
         for name, value in start.get("headers", ())
     )

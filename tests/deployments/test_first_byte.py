@@ -103,3 +103,38 @@ async def test_a_word_of_a_reader_is_answered_as_it_is() -> None:
 async def test_a_503_without_an_error_of_openais_shape_is_not_touched() -> None:
     messages = [start([], 503), body(b"", more=False)]
     assert await sent(*messages, path="/health") == messages
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "retry_after"),
+    [(503, REFUSAL, b"7"), (400, "qoe_tds=-3 is invalid, it must\nbe (0, 1000].", None)],
+)
+async def test_an_error_is_told_as_it_was_said_and_not_as_it_was_wrapped(
+    status: int, message: str, retry_after: bytes | None
+) -> None:
+    from ray.llm._internal.serve.core.configs.openai_api_models import (  # noqa: PLC0415
+        OpenAIHTTPException,
+    )
+    from ray.llm._internal.serve.utils.server_utils import (  # noqa: PLC0415
+        get_response_for_error,
+    )
+
+    raised = OpenAIHTTPException(message=message, status_code=status, type="E")
+    wrapped = get_response_for_error(raised, "some-id").model_dump_json().encode()
+    first, second = await sent(
+        start([*JSON, (b"x-request-id", b"some-id")], status), body(wrapped, more=False)
+    )
+    assert json.loads(second["body"])["error"]["message"] == message
+    headers = dict(first["headers"])
+    assert first["status"] == status
+    assert headers.get(b"retry-after") == retry_after
+    assert headers[b"x-request-id"] == b"some-id"
+    assert headers[b"content-length"] == str(len(second["body"])).encode()
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"error":"a word"}', b'{"detail":"Not Found"}', b"no"]
+)
+async def test_an_error_of_another_shape_is_told_as_it_is(content: bytes) -> None:
+    messages = [start(JSON, 404), body(content, more=False)]
+    assert await sent(*messages) == messages

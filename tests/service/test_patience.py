@@ -73,6 +73,7 @@ def require_refusals_and_whole_answers(client: Client) -> None:
         whole = [stream.result() for stream in crowd]
     for status, again, message, took_s in answers:
         assert status == 503, message
+        assert again.isdigit(), message
         assert 1 <= int(again) <= 60
         assert message.startswith("qoe_patience_s=1: no first token could come within 1 s")
         assert message.endswith(f"try again in {again} s.")
