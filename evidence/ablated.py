@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +26,15 @@ class _NoSwaps(Ranking):
     @property
     def urgent(self) -> Ints:
         return NOBODY
+
+
+class _CheapestFirst(Ranking):
+    @cached_property
+    def worth(self) -> Floats:
+        snapshot = self._snapshot
+        served = snapshot.forecast.served(snapshot.start_delay_s, self._tokens_per_s)
+        worth: Floats = super().worth / np.maximum(served, 1e-9)
+        return worth
 
 
 class _SwapsByWorth(Ranking):
@@ -80,7 +88,8 @@ class WithoutPromptRoom(AndesPolicy):
         return admission
 
 
-class ShortHorizon(AndesPolicy):
-    """QoE is forecast for five seconds."""
+class WithoutForecast(AndesPolicy):
+    """Among equals, whoever costs least for its weight, whatever QoE it would have."""
 
-    horizon_s: ClassVar[float] = 5.0
+    def _ranking(self, snapshot: Snapshot) -> Ranking:
+        return _CheapestFirst(snapshot, self.settings.max_throughput_loss)
