@@ -142,11 +142,11 @@ def parts() -> list[Part]:
     without = [contender for modes in ablated().values() for contender in modes.values()]
     return [
         Part(VALIDATION_NAMES, (BURST,), others, 5),
-        Part(VALIDATION_NAMES, (BURST,), thrashing, 1),
         Part(TUNING_NAMES, (BURST,), FEW, 2),
         Part(VALIDATION_NAMES, (BURST,), list(on_curve().values()), 2),
         Part(VALIDATION_NAMES, (BURST,), without, 3),
         Part(VALIDATION_NAMES, OTHER_SHAPES, FEW, 2),
+        Part(VALIDATION_NAMES, (BURST,), thrashing, 1),
     ]
 
 
