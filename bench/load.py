@@ -12,6 +12,7 @@ from bench.errors import UserError
 from bench.traces import Request
 from qoe import Expectation, Profile
 from qoe.metrics import Floats
+from qoe.tenant import NOBODY, Tenant
 
 MAX_REQUESTS = 1_000_000
 
@@ -72,6 +73,7 @@ class PlannedStream:
     Attributes:
         prefix: What its prompt begins with, as (id, tokens) of pieces of text: the same id
             is the same text. Its `input_tokens` count them.
+        tenant: Whose it is, where several share the engine.
     """
 
     arrival_s: float
@@ -79,6 +81,7 @@ class PlannedStream:
     output_tokens: int
     expectation: Expectation
     prefix: tuple[tuple[int, int], ...] = ()
+    tenant: Tenant = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

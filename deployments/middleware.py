@@ -13,6 +13,7 @@ from typing import Any
 from deployments.continuation import continuation_refusal
 from qoe import Expectation, ExpectationError, parse_expectation, parse_progress
 from qoe.fields import PREFIX, RESUME_FIELD
+from qoe.tenant import parse_tenant
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -60,6 +61,7 @@ def refusal_of(body: Mapping[str, object], default: Expectation) -> Refusal | No
         return None
     try:
         parse_expectation(fields, default)
+        parse_tenant(fields)
         received = parse_progress(fields).tokens
     except ExpectationError as error:
         return Refusal(error.field, str(error))

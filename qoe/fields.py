@@ -16,6 +16,7 @@ from qoe.expectation import (
     require_in_range,
 )
 from qoe.progress import FRESH, Progress
+from qoe.tenant import SHARE_FIELD, TENANT_FIELD
 
 PREFIX = "qoe_"
 PROFILE_FIELD = "qoe_profile"
@@ -37,6 +38,8 @@ FIELDS = (
     RESUME_FIELD,
     AGE_FIELD,
     SLACK_FIELD,
+    TENANT_FIELD,
+    SHARE_FIELD,
 )
 # Those that say what a reader expects.
 EXPECTATION_FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD)

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from qoe import FRESH, Expectation, Feedback, Progress, StreamTable
 from qoe.feedback import PAUSE_HOLDS_S
+from qoe.tenant import NOBODY, Tenant
 from scheduler.reader_figures import ReaderFigures
+from scheduler.tenants import Tenants
 from telemetry.report import MAX_ACCEPTED_KEYS
 
 Floats = npt.NDArray[np.float64]
@@ -43,6 +45,7 @@ class LiveStreams:
         "preemptions",
         "produces",
         "weight",
+        "tenant",
     )
 
     prompt_tokens: Floats
@@ -53,10 +56,12 @@ class LiveStreams:
     preemptions: Floats
     produces: Floats
     weight: Floats
+    tenant: Floats
 
     def __init__(self) -> None:
         self.readers = StreamTable()
         self.figures = ReaderFigures(self.readers)
+        self.tenants = Tenants()
         self._slot_of: dict[str, int] = {}
         self._pending: dict[int, int] = {}
         self._pending_hidden: dict[int, int] = {}
@@ -85,6 +90,7 @@ class LiveStreams:
         key: int | None = None,
         progress: Progress = FRESH,
         cached_tokens: int = 0,
+        tenant: Tenant = NOBODY,
     ) -> None:
         """Begin to follow a stream.
 
@@ -96,6 +102,7 @@ class LiveStreams:
             key: What routers call it.
             progress: What its reader had before.
             cached_tokens: Of its prompt, in the prefix cache as it came.
+            tenant: Who shares the engine with others by it.
         """
         if request_id in self._slot_of:
             return
@@ -115,6 +122,7 @@ class LiveStreams:
         self.preemptions[slot] = 0
         self.produces[slot] = 0
         self.weight[slot] = expectation.weight
+        self.tenant[slot] = self.tenants.join(tenant)
         self._slot_of[request_id] = slot
         self.accepted_total += 1
         if key is not None:
@@ -220,6 +228,11 @@ class LiveStreams:
         self._finished_tokens += int(written)
         self._written_total += int(written > 0)
         self.finished_total += 1
+        self.tenants.leave(
+            int(self.tenant[slot]),
+            float(self.prompt_tokens[slot] - self.cached_tokens[slot]),
+            float(written),
+        )
         self.readers.remove(slot)
 
     def slots(self, request_ids: Iterable[str]) -> Slots:

@@ -9,6 +9,7 @@ import numpy as np
 from scheduler.live_streams import LiveStreams, Slots
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Bools, Floats, Ints, Snapshot, StepTime
+from scheduler.tenants import Prices
 
 # Room kept for a stream to grow into, so that admitting it does not evict another at once.
 MAX_GROWTH_TOKENS = 48.0
@@ -79,6 +80,9 @@ def take_snapshot(
         start_delay_s = np.where(comes_back, step_s + transfer_s, start_delay_s)
         prefill_tokens = np.where(comes_back, 0.0, prefill_tokens)
         resume_s = transfer_s
+    streams.tenants.prices = Prices(
+        step_time, engine.total_blocks * engine.block_size_tokens, engine.max_running
+    )
     growth_tokens = min(MIN_RESIDENCY_S / step_s, MAX_GROWTH_TOKENS)
     can_free = is_running.copy()
     can_free[:num_running] = engine.can_free
@@ -108,6 +112,7 @@ def take_snapshot(
         preemptions_total=streams.preemptions_total,
         tokens_per_s=engine.tokens_per_s,
         mean_output_tokens=streams.mean_output_tokens or ASSUMED_OUTPUT_TOKENS,
+        shares=streams.tenants.shares(streams.tenant[slots].astype(np.int64)),
     )
 
 

@@ -31,6 +31,21 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """The tenants of n streams, and what each of k has used of its share.
+
+    Attributes:
+        row: The tenant of each stream, shape (n,).
+        used_s: Engine seconds of each tenant for a share of 1, shape (k,).
+        share: What each tenant is to get beside one with a share of 1, shape (k,).
+    """
+
+    row: Ints
+    used_s: Floats
+    share: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The live streams of one engine before a step; the running ones come first.
 
@@ -64,6 +79,7 @@ class Snapshot:
         preemptions_total: Preemptions ever made.
         tokens_per_s: Tokens that the recent steps brought, per second of all they did.
         mean_output_tokens: Length of an answer here, as far as known, > 0.
+        shares: Of the tenants, where there are several.
     """
 
     num_running: int
@@ -91,6 +107,7 @@ class Snapshot:
     preemptions_total: int
     tokens_per_s: float = np.inf
     mean_output_tokens: float = 200.0
+    shares: Shares | None = None
 
     @property
     def size(self) -> int:

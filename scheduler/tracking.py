@@ -17,6 +17,7 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
 from qoe import progress_or_fresh, reader_or_default
+from qoe.tenant import tenant_or_nobody
 from scheduler.activity import Activity
 from scheduler.feedback import FeedbackInbox
 from scheduler.guard import Guard
@@ -106,6 +107,7 @@ class TrackingScheduler(AsyncScheduler):
                 key=serve_key(request.request_id),
                 progress=progress,
                 cached_tokens=cached_tokens,
+                tenant=tenant_or_nobody(fields),
             )
             # Nobody can refuse what has no sampling parameters, nor what has begun.
             if params is not None and reader.patience_s and not progress.tokens:

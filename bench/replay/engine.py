@@ -22,6 +22,7 @@ from bench.load import PlannedStream
 from bench.replay.cost import StepCost, work_of
 from bench.replay.offload import VirtualOffload
 from bench.replay.virtual_config import EngineSize, block_hasher, make_scheduler
+from qoe.tenant import SHARE_FIELD, TENANT_FIELD
 from scheduler.andes import AndesScheduler
 from scheduler.patience import retry_after_of
 from scheduler.settings import SchedulerSettings
@@ -108,13 +109,15 @@ class VirtualEngine:
         """Hand a stream to the scheduler, at its arrival time whatever `now_s` is."""
         self.delivered_at_s[request_id] = []
         self._output_tokens[request_id] = stream.output_tokens
-        reader = stream.expectation
+        reader, tenant = stream.expectation, stream.tenant
         params = SamplingParams(
             max_tokens=stream.output_tokens * self._max_tokens_factor,
             extra_args={
                 "qoe_ttft_s": reader.ttft_s,
                 "qoe_tds": reader.tds,
                 "qoe_weight": reader.weight,
+                TENANT_FIELD: tenant.name,
+                SHARE_FIELD: tenant.share,
             }
             | ({"qoe_patience_s": reader.patience_s} if reader.patience_s else {}),
         )

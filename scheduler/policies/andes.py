@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from scheduler.policies.fairness import beyond_share
 from scheduler.policies.packing import pack
 from scheduler.policies.prefill_limit import token_budget
 from scheduler.settings import SchedulerSettings
@@ -109,21 +110,26 @@ class Ranking:
         return is_late
 
     @cached_property
-    def worth(self) -> Floats:
-        """QoE for a second of engine time, shape (n,).
+    def answer_s(self) -> Floats:
+        """Engine time that an answer of mean length costs, shape (n,).
 
-        What the reader has at the end of the horizon if served, over what an answer of
-        mean length costs: its tokens, each with its part of the step's base by memory and
-        its own part of the step, and its prompt.
+        Its tokens, each with its part of the step's base by memory and its own part of
+        the step, and its prompt.
         """
         snapshot, step = self._snapshot, self._snapshot.step_time
-        served = snapshot.forecast.served(snapshot.start_delay_s, self._tokens_per_s)
         held = snapshot.blocks / max(snapshot.total_blocks, 1)
         token_s = step.base_s * np.maximum(held, 1.0 / snapshot.max_running)
         token_s += step.per_stream_s
         prompt_s = snapshot.prefill_tokens * step.prefill_s_per_token
-        answer_s = snapshot.mean_output_tokens * token_s + prompt_s
-        worth: Floats = snapshot.weight * served / answer_s
+        answer_s: Floats = snapshot.mean_output_tokens * token_s + prompt_s
+        return answer_s
+
+    @cached_property
+    def worth(self) -> Floats:
+        """QoE at the end of the horizon, if served, for a second of engine time: (n,)."""
+        snapshot = self._snapshot
+        served = snapshot.forecast.served(snapshot.start_delay_s, self._tokens_per_s)
+        worth: Floats = snapshot.weight * served / self.answer_s
         return worth
 
     @cached_property
@@ -131,7 +137,8 @@ class Ranking:
         """Those who wait: about to stall by slack, in time by worth, late by worth.
 
         Then come those whom nothing hurts for now: who has begun and has text left to read,
-        who expects no token soon, and last who is away.
+        who expects no token soon, and last who is away. Whoever wants more than the share
+        of its tenant waits behind all others who want something.
         """
         snapshot, waiting = self._snapshot, self._waiting
         begun = snapshot.started & ~self.is_late
@@ -141,18 +148,34 @@ class Ranking:
         group = np.select(groups, [4, 3, 2, 0], default=1)
         key = np.where(begun, self.starts_in_s, -self.worth)
         order: Ints = waiting[np.lexsort((key[waiting], group[waiting]))]
-        return order
+        if snapshot.shares is None:
+            return order
+        fair: Ints = order[np.lexsort((self._beyond_share(order), group[order]))]
+        return fair
 
     @property
     def urgent(self) -> Ints:
-        """Those who may displace others: in time by slack, then late by worth."""
+        """Those who may displace others: in time by slack, then late by worth.
+
+        Whoever wants more than the share of its tenant asks last.
+        """
         snapshot, waiting = self._snapshot, self._waiting
         asks = (self.starts_in_s <= URGENCY_S) & ~snapshot.is_away
         asking = waiting[asks[waiting]]
         late = self.is_late[asking]
         key = np.where(late, -self.worth[asking], self.starts_in_s[asking])
         order: Ints = asking[np.lexsort((key, late))]
-        return order
+        if snapshot.shares is None:
+            return order
+        is_late = self.is_late[order]
+        fair: Ints = order[np.lexsort((self._beyond_share(order), is_late))]
+        return fair
+
+    def _beyond_share(self, order: Ints) -> Floats:
+        snapshot = self._snapshot
+        assert snapshot.shares is not None
+        begun = np.flatnonzero(snapshot.is_running | snapshot.started)
+        return beyond_share(snapshot.shares, begun, order, self.answer_s)
 
     @property
     def victims(self) -> Ints:
