@@ -48,7 +48,7 @@ def measure_pacer(
     """Show `streams` streams that take `duration_s` to read, once paced and once not."""
 
     async def with_pacer(number: int) -> int:
-        pacer = paced(_stream(number, duration_s, speed), tds=TDS, at_end="pace")
+        pacer = paced(_stream(number, duration_s, speed), tds=TDS)
         return len([text async for text in pacer])
 
     async def without(number: int) -> int:
@@ -100,8 +100,8 @@ async def _stream(
     """Chunks of a completion, each stream in a rhythm of its own."""
     gap_s = 1.0 / (TDS * speed)
     await asyncio.sleep(gap_s * (number % 20) / 20)
-    for token in range(int(duration_s * TDS)):
-        yield {"choices": [{"text": f" word{token}", "finish_reason": None}]}
+    for _ in range(int(duration_s * TDS)):
+        yield {"choices": [{"text": " word", "finish_reason": None}]}
         await asyncio.sleep(gap_s)
     yield {"choices": [{"text": "", "finish_reason": "stop"}]}
 

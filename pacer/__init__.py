@@ -7,8 +7,8 @@ async for text in paced(stream, profile="reading"):
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 from pacer.breaks import Received, Resume, Stream
 from pacer.chunks import StreamBroken
@@ -37,16 +37,19 @@ def paced(
     ttft_s: float | None = None,
     resume: Resume | None = None,
     on_reasoning: Callable[[str], None] | None = None,
+    on_tool_calls: Callable[[Sequence[Any]], None] | None = None,
     started_at_s: float | None = None,
     **showing: Unpack[Showing],
 ) -> Pacer:
     """The text of `stream` at its reader's pace; call it inside a running event loop.
 
     The first token is shown at once and the others at the pace; after a stall faster, until
-    the reader is where they would have been. Times are kept in tokens: a delta counts as
-    the tokens that its chunk names (`token_ids`, `logprobs`, `usage`), or as one; the text
-    of several is spread evenly over them. Reasoning is not shown, and not waited for: the
-    pace begins with the first text.
+    the reader is where they would have been. It goes on at the pace when the stream has
+    ended; `skip_to_end()` shows the rest at once.
+
+    Times are kept in tokens: those that a chunk names (`token_ids`, `logprobs`, `usage`),
+    else what its text is worth. Of several choices number 0 is shown. Reasoning and calls
+    of tools are not shown, and not waited for: the pace begins with the first text.
 
     When a service or a connection fails, what came is shown, and then the error is raised.
     With `resume`, the rest is asked for first, up to three times in a row.
@@ -60,8 +63,10 @@ def paced(
         ttft_s: Expected seconds to the first token, instead of the profile's; for `qoe`.
         resume: Called with what was `Received`; gives a stream of the rest.
         on_reasoning: Called with every piece of hidden reasoning, as it comes.
+        on_tool_calls: Called with the `tool_calls` of every chunk that has some, as they
+            come.
         started_at_s: When the request was sent, on the loop's clock; now, if missing.
-        showing: `catch_up` (1.5 times the pace), `at_end` ("flush" or "pace"),
+        showing: `catch_up` (1.5 times the pace), `at_end` ("pace" or "flush"),
             `whole_words` (false), `hold_s` (0.1); see `Options`.
 
     Raises:
@@ -78,6 +83,7 @@ def paced(
         options,
         resume=resume,
         on_reasoning=on_reasoning,
+        on_tool_calls=on_tool_calls,
         started_at_s=started_at_s,
     )
 

@@ -21,22 +21,28 @@ class Delta:
 
     Attributes:
         text: What its reader is to see.
-        tokens: How many tokens `text` is made of, as far as the item tells.
+        tokens: How many tokens `text` is made of; None if the item does not say.
         token_ids: Their ids; empty where the service was not asked for them.
         reasoning: What its reader is not to see.
+        tool_calls: Parts of calls of tools, as the service sent them.
+        all_tokens: How many tokens all the text so far is made of; None if the item does
+            not say, or said it by `tokens`.
     """
 
     text: str = ""
-    tokens: int = 0
+    tokens: int | None = None
     token_ids: Sequence[int] = ()
     reasoning: str = ""
+    tool_calls: Sequence[object] = ()
+    all_tokens: int | None = None
 
 
 class Chunks:
     """Reads the items of one stream, in order.
 
     A delta's tokens are those of `token_ids`, else of `logprobs`, else of a `usage` that
-    comes with every chunk (`continuous_usage_stats`), else one where there is text.
+    comes with every chunk (`continuous_usage_stats`). A `usage` that comes now and then, or
+    at the end, counts all the text up to it, where nothing else was written.
 
     Attributes:
         request_id: What the service calls the stream, from its chunks; None before them.
@@ -47,8 +53,10 @@ class Chunks:
     def __init__(self) -> None:
         self.request_id: str | None = None
         self.is_cut = False
-        # Completion tokens up to the last chunk; None: not every chunk said so.
+        # Completion tokens up to the last chunk; None: it did not say.
         self._counted: int | None = 0
+        # Whether text came uncounted, and what else came that a total counts too.
+        self._is_uncounted = self._has_reasoned = self._has_more = False
 
     def read(self, item: object) -> Delta:
         """What `item` adds.
@@ -58,7 +66,7 @@ class Chunks:
             TypeError: It is neither text nor a chunk.
         """
         if isinstance(item, str):
-            return Delta(item, 1 if item else 0)
+            return Delta(item)
         if error := _field(item, "error"):
             raise StreamBroken(str(_field(error, "message") or error))
         choices = _field(item, "choices")
@@ -68,31 +76,50 @@ class Chunks:
                 "chat completions or completions"
             )
         self.request_id = _field(item, "id") or self.request_id
-        counted = self._newly_counted(item)
         choice = next((one for one in choices if not _field(one, "index")), None)
+        # Other choices are other answers; a chunk without any has the usage of all.
+        self._has_more |= len(choices) > (choice is not None)
+        usage = None if choices and choice is None else _field(item, "usage")
         if choice is None:
-            return Delta()
+            return Delta(all_tokens=self._all_tokens(usage))
         self.is_cut = _field(choice, "finish_reason") is None
-        return _delta(choice, counted)
+        return self._delta(choice, usage)
 
-    def _newly_counted(self, item: object) -> int | None:
-        total = _field(_field(item, "usage"), "completion_tokens")
+    def _delta(self, choice: object, usage: object) -> Delta:
+        delta = _field(choice, "delta")
+        written = choice if delta is None else delta
+        text = _field(written, "content") or _field(written, "text") or ""
+        text = text or _field(written, "refusal") or ""
+        reasoning = _field(delta, "reasoning_content") or _field(delta, "reasoning") or ""
+        tool_calls = _field(delta, "tool_calls") or ()
+        token_ids = _field(choice, "token_ids") or ()
+        self._has_reasoned |= bool(reasoning)
+        self._has_more |= bool(tool_calls)
+        newly_counted = self._newly_counted(usage)
+        if not text and (reasoning or tool_calls):
+            # Nobody reads these: they take no reading time.
+            return Delta("", None, token_ids, reasoning, tool_calls)
+        logprobs = _field(choice, "logprobs")
+        scored = _field(logprobs, "content") or _field(logprobs, "tokens") or ()
+        tokens = len(token_ids) or len(scored) or newly_counted or None
+        self._is_uncounted |= bool(text) and tokens is None
+        all_tokens = self._all_tokens(usage)
+        return Delta(text, tokens, token_ids, reasoning, tool_calls, all_tokens)
+
+    def _newly_counted(self, usage: object) -> int | None:
+        total = _field(usage, "completion_tokens")
         before, self._counted = self._counted, total
         return None if before is None or total is None else total - before
 
-
-def _delta(choice: object, counted: int | None) -> Delta:
-    delta = _field(choice, "delta")
-    text = _field(choice, "text") if delta is None else _field(delta, "content")
-    reasoning = _field(delta, "reasoning_content") or _field(delta, "reasoning") or ""
-    token_ids = _field(choice, "token_ids") or ()
-    if not text and (reasoning or _field(delta, "tool_calls")):
-        # Nobody reads these: they take no reading time.
-        return Delta(token_ids=token_ids, reasoning=reasoning)
-    logprobs = _field(choice, "logprobs")
-    scored = _field(logprobs, "content") or _field(logprobs, "tokens") or ()
-    tokens = len(token_ids) or len(scored) or counted or (1 if text else 0)
-    return Delta(text or "", tokens, token_ids, reasoning)
+    def _all_tokens(self, usage: object) -> int | None:
+        """The tokens of all text, where they can be told from those of anything else."""
+        total = _field(usage, "completion_tokens")
+        details = _field(usage, "completion_tokens_details")
+        hidden = _field(details, "reasoning_tokens") or 0
+        is_known = self._is_uncounted and not self._has_more
+        if total is None or not is_known or (self._has_reasoned and not hidden):
+            return None
+        return int(total - hidden)
 
 
 def _field(of: object, name: str) -> Any:

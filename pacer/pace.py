@@ -9,9 +9,10 @@ on the ideal line, at s_0 + i/tds. It is shown at
 where a_i is when it arrived: never before the line, never later than the line where there
 is a buffer, and after a stall faster than the reader's pace, `catch_up` times at most,
 until the line is reached again. All of it is measured on the reader's clock, which stands
-still while the reader has paused and runs as much faster or slower as the pace is changed:
-what arrives during a pause arrives, for the rule, when the pause began. A pace that is set
-before anything has arrived is the reader's pace from the start.
+still while the reader has paused, and runs as much faster or slower as the pace is changed
+or as tokens turn out to be fewer or more than they were taken for: what arrives during a
+pause arrives, for the rule, when the pause began. A pace that is set before anything has
+arrived is the reader's pace from the start.
 
 A flush shows all that has arrived at once, and the line starts anew with the last of it.
 Without a pace (`tds` none) every token is shown when it arrives. A token that is looked at
@@ -62,7 +63,7 @@ class Pace:
         self._catch_up = catch_up
         self._unpaced = tds is None
         self._set_pace(1.0 if tds is None else _checked(tds))
-        self._rate = 1.0
+        self._rate = self._value = 1.0
         self._is_paused = False
         self._at_s = self._read_s = 0.0
         # When the tokens up to a count arrived, on the reader's clock; not released yet.
@@ -81,7 +82,9 @@ class Pace:
         return self._is_paused
 
     def push(self, t_s: float, tokens: int) -> None:
-        """`tokens` arrived."""
+        """`tokens` arrived, or none."""
+        if tokens == 0:
+            return
         self.arrived += tokens
         self._arrivals.append((self.read_s(t_s), self.arrived))
 
@@ -108,7 +111,13 @@ class Pace:
         if self.arrived == 0:
             self._set_pace(_checked(tds))
         else:
-            self._rate = _checked(tds) * self._token_s
+            self._rate = _checked(tds) * self._token_s / self._value
+
+    def revalue(self, t_s: float, value: float) -> None:
+        """What was pushed as one token is `value` of them: the pace goes by that now."""
+        self._set_clock(t_s)
+        self._rate *= self._value / value
+        self._value = value
 
     def flush(self, t_s: float) -> None:
         """Release all that has arrived, also during a pause."""

@@ -12,6 +12,7 @@ from typing import Literal, TypedDict
 
 from pacer.pace import CATCH_UP, Pace
 from pacer.text import HOLD_RANGE_S, HOLD_S, Text
+from pacer.tokens import PLAUSIBLE, Tokens
 from qoe import PROFILES, Expectation, area_qoe
 from qoe.expectation import require_in_range
 
@@ -35,9 +36,9 @@ class Options:
         expectation: What its reader expects; its `tds` is the pace.
         is_paced: False shows text as it comes.
         catch_up: Times the pace, at most, after a stall (1 to 10).
-        at_end: What happens to the text that is left when the stream has ended. `flush`
-            shows it at once: the reader has the whole answer as soon as it exists. `pace`
-            goes on at the pace to the last token: what a listener or a calm page wants.
+        at_end: What happens to the text that is left when the stream has ended. `pace`
+            goes on at the pace to the last token: engines end long before readers do.
+            `flush` shows it at once: the reader has the whole answer as soon as it exists.
         whole_words: Show words with their last token, never a part of one.
         hold_s: How long a last letter is held that an accent may follow.
 
@@ -48,7 +49,7 @@ class Options:
     expectation: Expectation = PROFILES["reading"].expectation
     is_paced: bool = True
     catch_up: float = CATCH_UP
-    at_end: AtEnd = "flush"
+    at_end: AtEnd = "pace"
     whole_words: bool = False
     hold_s: float = HOLD_S
 
@@ -100,24 +101,35 @@ class Page:
             options.expectation.tds if options.is_paced else None, catch_up=options.catch_up
         )
         self._text = Text(whole_words=options.whole_words, hold_s=options.hold_s)
+        self._tokens = Tokens()
         self._textless = 0
         self._has_ended = self._is_flushing = False
         self.log = Log()
         # The same times on the reader's clock.
         self._read = Log()
 
-    def push(self, t_s: float, text: str, tokens: int = 1) -> None:
-        """A delta arrived: `text`, made of `tokens` tokens."""
+    def push(self, t_s: float, text: str, tokens: int | None = None) -> None:
+        """A delta arrived: `text`, made of `tokens` tokens; None: nobody says how many."""
         if not text:
-            self._textless += tokens
+            self._textless += tokens or 0
             return
-        # Reasoning that the service left out must not be waited for.
-        tokens = max(1, min(tokens + self._textless, len(text.encode("utf-8", "replace"))))
+        if tokens is not None:
+            # Reasoning that the service left out must not be waited for.
+            most = len(text.encode("utf-8", "replace"))
+            tokens = max(1, min(tokens + self._textless, most))
         self._textless = 0
-        self._text.push(t_s, text, self._pace.arrived, tokens)
-        self._pace.push(t_s, tokens)
-        self.log.delivered_at_s += [t_s] * tokens
-        self._read.delivered_at_s += [self._pace.read_s(t_s)] * tokens
+        self._text.push(t_s, text, self._tokens.place(text, tokens))
+        new = self._tokens.begun - self._pace.arrived
+        self._pace.push(t_s, new)
+        self.log.delivered_at_s += [t_s] * new
+        self._read.delivered_at_s += [self._pace.read_s(t_s)] * new
+
+    def recount(self, t_s: float, tokens: int) -> None:
+        """All the text so far is made of `tokens` tokens; what is left is paced by that."""
+        estimated = self._pace.arrived
+        # Otherwise somebody counts something else, such as reasoning that was left out.
+        if estimated and 1 / PLAUSIBLE <= tokens / estimated <= PLAUSIBLE:
+            self._pace.revalue(t_s, tokens / estimated)
 
     def end(self) -> None:
         """No more deltas will come."""

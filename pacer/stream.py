@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +32,7 @@ class Pacer:
         options: How it is shown.
         resume: Asked for the rest of a stream that broke off.
         on_reasoning: Told the reasoning, as it comes.
+        on_tool_calls: Told the parts of calls of tools, as they come.
     """
 
     def __init__(
@@ -41,16 +42,19 @@ class Pacer:
         *,
         resume: Resume | None = None,
         on_reasoning: Callable[[str], None] | None = None,
+        on_tool_calls: Callable[[Sequence[Any]], None] | None = None,
         started_at_s: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._started_at_s = self._loop.time() if started_at_s is None else started_at_s
         self._stream: Any = stream
-        self._resume, self._on_reasoning = resume, on_reasoning
+        self._resume = resume
+        self._on_reasoning, self._on_tool_calls = on_reasoning, on_tool_calls
         self._page = Page(options)
         self._chunks = Chunks()
         self._received: list[str] = []
         self._token_ids: list[int] = []
+        self._tokens_before = 0
         self._pump: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._look_at_s = float("inf")
@@ -87,9 +91,12 @@ class Pacer:
         """Seconds of text left to read; negative for a reader who waits for more."""
         return self._page.slack_s(self._now_s())
 
-    def flush(self) -> None:
-        """Show all that has come, now."""
-        self._page.flush(self._now_s())
+    def skip_to_end(self) -> None:
+        """Show all that has come now, and the rest as it comes; a pause is over."""
+        now_s = self._now_s()
+        self._page.resume(now_s)
+        self._page.flush(now_s)
+        self._page.speed(now_s, None)
         self._wake()
 
     def pause(self) -> None:
@@ -199,20 +206,24 @@ class Pacer:
         if inspect.isawaitable(self._stream):
             self._stream = await self._stream
         self._chunks = chunks = Chunks()
+        self._tokens_before = len(self._page.log.delivered_at_s)
         async for item in _iterable(self._stream):
             self._take(chunks.read(item))
         if chunks.is_cut:
             raise StreamBroken("the stream ended in the middle of its answer")
 
     def _take(self, delta: Delta) -> None:
-        self._token_ids += delta.token_ids
         if delta.reasoning and self._on_reasoning is not None:
             self._on_reasoning(delta.reasoning)
-        if not (delta.text or delta.tokens):
-            return
-        if delta.text:
-            self._received.append(delta.text)
-        self._page.push(self._now_s(), delta.text, delta.tokens)
+        if delta.tool_calls and self._on_tool_calls is not None:
+            self._on_tool_calls(delta.tool_calls)
+        if self._resume is not None:
+            self._token_ids += delta.token_ids
+            self._received += [delta.text] if delta.text else []
+        now_s = self._now_s()
+        self._page.push(now_s, delta.text, delta.tokens)
+        if delta.all_tokens is not None:
+            self._page.recount(now_s, self._tokens_before + delta.all_tokens)
         if self._waiter is not None:
             next_at_s = self._page.next_at_s()
             if next_at_s is not None and next_at_s < self._look_at_s:

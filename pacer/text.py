@@ -7,7 +7,8 @@ cluster of the text is therefore held until
 - more text has come, which says where it ends, or
 - the stream has ended, or
 - `hold_s` have passed since it last grew, unless it is of a kind that often goes on
-  (a pictograph, half a flag, a joiner, a lone leading jamo, a carriage return): that waits.
+  (a pictograph, half a flag, a joiner, a lone leading jamo, a carriage return, half a
+  surrogate pair): that waits.
 
 With whole words, so is the last word. Words end at white space; in scripts written without
 it every character is a word. A run of `MAX_WORD` clusters is no word and is let through.
@@ -16,6 +17,7 @@ it every character is a word. A run of `MAX_WORD` clusters is no word and is let
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import regex
@@ -25,9 +27,10 @@ HOLD_S = 0.1
 HOLD_RANGE_S = (0.0, 60.0)
 MAX_WORD = 32
 
-_CLUSTERS = regex.compile(r"\X")
+# A service that cuts UTF-16 sends halves of characters.
+_CLUSTERS = regex.compile(r"[\ud800-\udbff][\udc00-\udfff]|\X")
 _OFTEN_GOES_ON = regex.compile(
-    r"\p{Extended_Pictographic}|^\p{Regional_Indicator}$|[\u200d\ufe0f\r]$"
+    r"\p{Extended_Pictographic}|^\p{Regional_Indicator}$|[\u200d\ufe0f\r\ud800-\udbff]$"
     r"|^[\u1100-\u115f\ua960-\ua97c]+$"
 )
 _IS_A_WORD_OF_ITS_OWN = regex.compile(
@@ -69,18 +72,15 @@ class Text:
         self._tail: Piece | None = None
         self._tail_at_s = 0.0
 
-    def push(self, t_s: float, text: str, first: int, tokens: int) -> None:
-        """`text`, not empty, arrived as the `tokens` tokens from index `first` on.
-
-        Its code points are spread evenly over its tokens.
-        """
-        tail, self._tail = self._tail or Piece("", first, first), None
+    def push(self, t_s: float, text: str, tokens: Sequence[int]) -> None:
+        """`text`, not empty, arrived; its code points are parts of these `tokens`."""
+        tail, self._tail = self._tail or Piece("", tokens[0], tokens[0]), None
         # Of the delta; what is left of the one before lies before 0.
         position = -len(tail.text)
         for cluster in _CLUSTERS.findall(tail.text + text):
             end = position + len(cluster)
-            begins = tail.first if position < 0 else first + position * tokens // len(text)
-            ends = tail.last if end <= 0 else first + (end - 1) * tokens // len(text)
+            begins = tail.first if position < 0 else tokens[position]
+            ends = tail.last if end <= 0 else tokens[end - 1]
             position = end
             self._advance(Piece(cluster, begins, ends))
         self._tail_at_s = t_s

@@ -4,9 +4,10 @@ Every implementation must show the same. The file is a list of cases: `name`, `o
 `events` are written by hand, the rest by this script.
 
 options: `tds` (tokens/s; null: as it comes), `ttft_s`, `catch_up`, `at_end`, `whole_words`,
-    `hold_s`; what is missing has its default (4.8, 1.0, 1.5, "flush", false, 0.1).
+    `hold_s`; what is missing has its default (4.8, 1.0, 1.5, "pace", false, 0.1).
 events: in order of time, `{"t": s, "type": ...}` with type `delta` (`text`, `tokens`: 1 if
-    missing), `pause`, `resume`, `flush`, `speed` (`tds`) or `end`.
+    missing, null: nobody counts them), `recount` (`tokens`), `pause`, `resume`, `flush`,
+    `speed` (`tds`) or `end`.
 shown: `{"t": s, "text": ...}`. What is due at the time of an event is shown before it.
 log: `delivered` and `shown`, seconds, one number a token.
 qoe: area QoE of `delivered` and of `shown`, without the time that the reader had paused.
@@ -80,6 +81,8 @@ def apply(page: Page, event: Event) -> None:
     match event["type"]:
         case "delta":
             page.push(t_s, event["text"], event.get("tokens", 1))
+        case "recount":
+            page.recount(t_s, event["tokens"])
         case "end":
             page.end()
         case "speed":

@@ -23,7 +23,7 @@ export function resolved(given = {}) {
     throw bad("profile", given.profile, `one of ${Object.keys(PROFILES).join(", ")}`);
   }
   const tds = given.tds === undefined ? profile.tds : given.tds;
-  const atEnd = given.atEnd ?? "flush";
+  const atEnd = given.atEnd ?? "pace";
   if (atEnd !== "flush" && atEnd !== "pace") {
     throw bad("atEnd", atEnd, "flush or pace");
   }

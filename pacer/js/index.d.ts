@@ -21,7 +21,7 @@ export interface PageOptions {
   ttftS?: number;
   /** How many times the pace, at most, after a stall (1 to 10); default 1.5. */
   catchUp?: number;
-  /** Text left when the stream ends: `flush` (default) shows it at once, `pace` goes on. */
+  /** Text left when the stream ends: `pace` (default) goes on, `flush` shows it at once. */
   atEnd?: "flush" | "pace";
   /** Never show a part of a word; default false. */
   words?: boolean;
@@ -81,8 +81,8 @@ export interface Paced extends AsyncIterable<string> {
   readonly requestId: string | null;
   pause(): void;
   resume(): void;
-  /** Show all that has come now. */
-  flush(): void;
+  /** Show all that has come now, and the rest as it comes; a pause is over. */
+  skipToEnd(): void;
   /** Go on at another pace, tokens/s; null shows text as it comes. */
   speed(tds: number | null): void;
   /** Close the connection and end the text; leaving `for await` does the same. */
@@ -95,6 +95,7 @@ export interface Chunk {
   choices?: ReadonlyArray<{
     delta?: {
       content?: string | null;
+      refusal?: string | null;
       reasoning_content?: string | null;
       reasoning?: string | null;
       tool_calls?: unknown;
@@ -104,7 +105,10 @@ export interface Chunk {
     token_ids?: readonly number[] | null;
     logprobs?: { content?: readonly unknown[] | null; tokens?: readonly unknown[] | null } | null;
   }>;
-  usage?: { completion_tokens?: number } | null;
+  usage?: {
+    completion_tokens?: number;
+    completion_tokens_details?: { reasoning_tokens?: number | null } | null;
+  } | null;
 }
 
 /** A fetch answer or a byte stream of server-sent events, or texts or chunks. */
@@ -134,7 +138,10 @@ export class StreamError extends Error {
 
 export interface Delta {
   text: string;
-  tokens: number;
+  /** Null: nobody counted them. */
+  tokens: number | null;
+  /** Of all the text so far, where a chunk says that and not `tokens`. */
+  allTokens: number | null;
   id: string | null;
 }
 
@@ -152,7 +159,10 @@ export class Page {
   readonly isDone: boolean;
   readonly isPaused: boolean;
   readonly tokensLeft: number;
-  push(t: number, text: string, tokens?: number): void;
+  /** Without `tokens` they are estimated from the text. */
+  push(t: number, text: string, tokens?: number | null): void;
+  /** All the text so far is made of `tokens` tokens. */
+  recount(t: number, tokens: number): void;
   end(): void;
   flush(t: number): void;
   pause(t: number): void;

@@ -78,10 +78,11 @@ class Paced {
     this.#nudge();
   }
 
-  /** Show all that has come now. */
-  flush() {
+  /** Show all that has come now, and the rest as it comes; a pause is over. */
+  skipToEnd() {
+    this.resume();
     this.#page.flush(this.#nowS());
-    this.#nudge();
+    this.speed(null);
   }
 
   /** Go on at `tds` tokens/s; null shows text as it comes. */
@@ -116,10 +117,11 @@ class Paced {
   }
 
   async #pump(source) {
-    for await (const { text, tokens, id } of deltas(source, this.#stop.signal)) {
+    for await (const delta of deltas(source, this.#stop.signal)) {
       if (this.#isOver) return;
-      if (this.#feedback) this.#feedback.requestId ??= id;
-      this.#page.push(this.#nowS(), text, tokens);
+      if (this.#feedback) this.#feedback.requestId ??= delta.id;
+      this.#page.push(this.#nowS(), delta.text, delta.tokens);
+      if (delta.allTokens !== null) this.#page.recount(this.#nowS(), delta.allTokens);
       this.#nudge();
     }
     this.#end(null);

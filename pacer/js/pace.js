@@ -13,6 +13,7 @@ export class Pace {
   #tokenS = 1;
   #leastGapS = 1;
   #rate = 1;
+  #value = 1;
   #isPaused = false;
   #atS = 0;
   #readS = 0;
@@ -40,6 +41,7 @@ export class Pace {
   }
 
   push(t, tokens) {
+    if (tokens === 0) return;
     this.arrived += tokens;
     this.#arrivals.push([this.readS(t), this.arrived]);
   }
@@ -61,7 +63,14 @@ export class Pace {
     this.#unpaced = tds === null;
     if (tds === null) return;
     if (this.arrived === 0) this.#setPace(tds);
-    else this.#rate = tds * this.#tokenS;
+    else this.#rate = (tds * this.#tokenS) / this.#value;
+  }
+
+  /** What was pushed as a token is `value` of them: from now on the pace is by that. */
+  revalue(t, value) {
+    this.#setClock(t);
+    this.#rate *= this.#value / value;
+    this.#value = value;
   }
 
   /** Release all that has arrived, also during a pause. */

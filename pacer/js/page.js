@@ -5,6 +5,7 @@ import { PROFILES, resolved } from "./expectation.js";
 import { Pace } from "./pace.js";
 import { areaQoe } from "./qoe.js";
 import { Text } from "./text.js";
+import { PLAUSIBLE, Tokens } from "./tokens.js";
 
 const encoder = new TextEncoder();
 
@@ -14,6 +15,7 @@ export class Page {
   #expectation;
   #pace;
   #text;
+  #tokens = new Tokens();
   #textless = 0;
   #hasEnded = false;
   #isFlushing = false;
@@ -30,20 +32,31 @@ export class Page {
     this.#text = new Text(words, holdS);
   }
 
-  /** A delta arrived: `text`, made of `tokens` tokens. */
-  push(t, text, tokens = 1) {
+  /** A delta arrived: `text`, made of `tokens` tokens; null if nobody says how many. */
+  push(t, text, tokens = null) {
     if (text === "") {
-      this.#textless += tokens;
+      this.#textless += tokens ?? 0;
       return;
     }
-    // Reasoning that the service left out must not be waited for.
-    const bytes = encoder.encode(text).length;
-    const count = Math.max(1, Math.min(tokens + this.#textless, bytes));
+    let counted = tokens;
+    if (counted !== null) {
+      // Reasoning that the service left out must not be waited for.
+      const bytes = encoder.encode(text).length;
+      counted = Math.max(1, Math.min(counted + this.#textless, bytes));
+    }
     this.#textless = 0;
-    this.#text.push(t, text, this.#pace.arrived, count);
+    this.#text.push(t, text, this.#tokens.place(text, counted));
+    const count = this.#tokens.begun - this.#pace.arrived;
     this.#pace.push(t, count);
     add(this.log.delivered, t, count);
     add(this.#read.delivered, this.#pace.readS(t), count);
+  }
+
+  /** All the text so far is made of `tokens` tokens; what is left is paced by that. */
+  recount(t, tokens) {
+    const value = tokens / this.#pace.arrived;
+    // Otherwise somebody counts something else, such as reasoning that was left out.
+    if (value >= 1 / PLAUSIBLE && value <= PLAUSIBLE) this.#pace.revalue(t, value);
   }
 
   /** No more deltas will come. */

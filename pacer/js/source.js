@@ -1,4 +1,4 @@
-// Whatever streams text, as deltas `{text, tokens, id}`.
+// Whatever streams text, as deltas `{text, tokens, allTokens, id}`.
 
 import { Chunks, StreamError } from "./chunks.js";
 

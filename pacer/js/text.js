@@ -3,7 +3,7 @@
 
 const MAX_WORD = 32;
 const OFTEN_GOES_ON =
-  /\p{Extended_Pictographic}|^\p{Regional_Indicator}$|[\u200d\ufe0f\r]$|^[\u1100-\u115f\ua960-\ua97c]+$/u;
+  /\p{Extended_Pictographic}|^\p{Regional_Indicator}$|[\u200d\ufe0f\r\ud800-\udbff]$|^[\u1100-\u115f\ua960-\ua97c]+$/u;
 const IS_A_WORD_OF_ITS_OWN =
   /^[\s\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 
@@ -23,19 +23,16 @@ export class Text {
     this.#holdS = holdS;
   }
 
-  /** `text`, not empty, arrived as the `tokens` tokens from index `first` on. */
-  push(t, text, first, tokens) {
-    const tail = this.#tail ?? { text: "", first, last: first };
+  /** `text`, not empty, arrived; its UTF-16 units are parts of these `tokens`. */
+  push(t, text, tokens) {
+    const tail = this.#tail ?? { text: "", first: tokens[0], last: tokens[0] };
     this.#tail = null;
-    const length = codePoints(text);
     // Of the delta; what is left of the one before lies before 0.
-    let position = -codePoints(tail.text);
+    let position = -tail.text.length;
     for (const { segment } of segmenter.segment(tail.text + text)) {
-      const end = position + codePoints(segment);
-      const begins =
-        position < 0 ? tail.first : first + Math.floor((position * tokens) / length);
-      const ends =
-        end <= 0 ? tail.last : first + Math.floor(((end - 1) * tokens) / length);
+      const end = position + segment.length;
+      const begins = position < 0 ? tail.first : tokens[position];
+      const ends = end <= 0 ? tail.last : tokens[end - 1];
       position = end;
       this.#advance({ text: segment, first: begins, last: ends });
     }
@@ -116,10 +113,4 @@ export class Text {
     if (last !== undefined && last.last === piece.last) last.text += piece.text;
     else this.#settled.push({ ...piece });
   }
-}
-
-function codePoints(text) {
-  let count = 0;
-  for (const _ of text) count += 1;
-  return count;
 }

@@ -24,11 +24,11 @@ def scored(token: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("chunk", "delta"),
     [
-        pytest.param("text", Delta("text", 1), id="text"),
+        pytest.param("text", Delta("text"), id="text"),
         pytest.param("", Delta(), id="no text"),
         pytest.param(chat({"role": "assistant", "content": ""}), Delta(), id="the head"),
-        pytest.param(chat({"content": " a"}), Delta(" a", 1), id="chat"),
-        pytest.param(completion(" a"), Delta(" a", 1), id="completion"),
+        pytest.param(chat({"content": " a"}), Delta(" a"), id="chat"),
+        pytest.param(completion(" a"), Delta(" a"), id="completion"),
         pytest.param(
             completion(" a b", token_ids=[5, 6]),
             Delta(" a b", 2, [5, 6]),
@@ -49,7 +49,7 @@ def scored(token: str) -> dict[str, object]:
         ),
         pytest.param(
             chat({"reasoning_content": "hm"}, token_ids=[8]),
-            Delta("", 0, [8], "hm"),
+            Delta("", None, [8], "hm"),
             id="reasoning",
         ),
         pytest.param(
@@ -59,15 +59,16 @@ def scored(token: str) -> dict[str, object]:
         ),
         pytest.param(
             chat({"reasoning_content": "so", "content": "Yes"}),
-            Delta("Yes", 1, (), "so"),
+            Delta("Yes", None, (), "so"),
             id="the end of reasoning",
         ),
         pytest.param(
             chat({"tool_calls": [{"index": 0}]}, token_ids=[9]),
-            Delta("", 0, [9]),
+            Delta("", None, [9], "", [{"index": 0}]),
             id="a call of a tool",
         ),
-        pytest.param(HEAD | {"choices": []}, Delta(), id="the final usage"),
+        pytest.param(chat({"refusal": "No."}), Delta("No."), id="a refusal"),
+        pytest.param(HEAD | {"choices": []}, Delta(), id="no choice"),
         pytest.param(completion(" b", index=1), Delta(), id="another choice"),
     ],
 )
@@ -111,10 +112,48 @@ def test_usage_that_comes_with_every_chunk_counts_tokens() -> None:
     assert counts == [1, 3, 2]
 
 
-def test_usage_that_comes_at_the_end_counts_nothing() -> None:
+def total(tokens: int, **details: int) -> dict[str, object]:
+    usage = {"completion_tokens": tokens, "completion_tokens_details": details}
+    return HEAD | {"choices": [], "usage": usage}
+
+
+def test_usage_that_comes_at_the_end_counts_all_text() -> None:
     chunks = Chunks()
-    chunks.read(completion(" a"))
-    assert chunks.read(with_usage(" b", 100)).tokens == 1
+    chunks.read(completion(" a lot of text"))
+    assert chunks.read(with_usage(" b", 100)) == Delta(" b", all_tokens=100)
+    assert chunks.read(total(101, reasoning_tokens=20)).all_tokens == 81
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        chat({"tool_calls": [{"index": 0}]}),
+        chat({"reasoning": "hm"}),
+        completion("another", index=1),
+    ],
+    ids=["a tool's", "reasoning", "another answer"],
+)
+def test_a_total_of_more_than_the_text_counts_nothing(more: dict[str, object]) -> None:
+    chunks = Chunks()
+    chunks.read(chat({"content": "text"}))
+    chunks.read(more)
+    assert chunks.read(total(100)).all_tokens is None
+
+
+def test_a_total_of_text_that_was_counted_says_nothing_new() -> None:
+    """An engine counts the end of the answer too, which has no text."""
+    chunks = Chunks()
+    chunks.read(completion(" a b", token_ids=[5, 6]))
+    assert chunks.read(total(3)).all_tokens is None
+
+
+def test_usage_of_another_answer_does_not_count_for_the_first() -> None:
+    chunks = Chunks()
+    counts = [chunks.read(with_usage("text", 3)).tokens]
+    other = completion("other", index=1) | {"usage": {"completion_tokens": 9}}
+    assert chunks.read(other) == Delta()
+    counts.append(chunks.read(with_usage("text", 5)).tokens)
+    assert counts == [3, 2]
 
 
 def test_only_an_answer_without_a_reason_to_finish_is_cut() -> None:

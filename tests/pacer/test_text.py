@@ -29,7 +29,7 @@ DELTAS = st.lists(st.text(CHARACTERS, min_size=1, max_size=4), min_size=1, max_s
 def taken(text: Text, deltas: list[str]) -> Iterator[str]:
     """What each delta lets go of, and then the end."""
     for i, delta in enumerate(deltas):
-        text.push(0.1 * i, delta, i, 1)
+        text.push(0.1 * i, delta, [i] * len(delta))
         text.settle(0.1 * i)
         yield text.take(i + 1)
     text.end()
@@ -72,12 +72,12 @@ def test_no_word_is_ever_split(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "half",
-    [FAMILY[:1], FAMILY[:2], FAMILY[:4], "\U0001f1eb", "\r", "\u1100", "a\u200d"],
+    [FAMILY[:1], FAMILY[:2], FAMILY[:4], "\U0001f1eb", "\r", "\u1100", "a\u200d", "\ud83d"],
     ids=ascii,
 )
 def test_what_often_goes_on_waits_however_long(half: str) -> None:
     text = Text(whole_words=False, hold_s=0.1)
-    text.push(0.0, half, 0, 1)
+    text.push(0.0, half, [0] * len(half))
     assert text.settles_at_s is None
     text.settle(1e6)
     assert text.take(1) == ""
@@ -88,7 +88,7 @@ def test_what_often_goes_on_waits_however_long(half: str) -> None:
 )
 def test_what_is_likely_whole_waits_for_a_moment(whole: str) -> None:
     text = Text(whole_words=False, hold_s=0.1)
-    text.push(1.0, whole, 0, 1)
+    text.push(1.0, whole, [0] * len(whole))
     text.settle(1.05)
     assert text.take(1) == ""
     text.settle(1.1)
@@ -97,8 +97,8 @@ def test_what_is_likely_whole_waits_for_a_moment(whole: str) -> None:
 
 def test_a_cluster_over_two_tokens_waits_for_the_second() -> None:
     text = Text(whole_words=False, hold_s=0.1)
-    text.push(0.0, "e", 0, 1)
-    text.push(0.0, "\u0301", 1, 1)
+    text.push(0.0, "e", [0])
+    text.push(0.0, "\u0301", [1])
     text.end()
     assert (text.take(1), text.first_hidden) == ("", 0)
     assert text.take(2) == "e\u0301"
@@ -106,5 +106,26 @@ def test_a_cluster_over_two_tokens_waits_for_the_second() -> None:
 
 def test_a_run_without_spaces_is_let_through() -> None:
     text = Text(whole_words=True, hold_s=0.1)
-    text.push(0.0, "x" * (MAX_WORD + 2), 0, 1)
+    text.push(0.0, "x" * (MAX_WORD + 2), [0] * (MAX_WORD + 2))
     assert text.take(1) == "x" * MAX_WORD
+
+
+def test_the_halves_of_a_character_are_shown_together() -> None:
+    """A service that cuts UTF-16 sends them; alone neither can be printed."""
+    text = Text(whole_words=False, hold_s=0.0)
+    text.push(0.0, "a\ud83d", [0, 1])
+    text.settle(1.0)
+    assert text.take(2) == "a"
+    text.push(2.0, "\ude00", [1])
+    text.end()
+    assert text.take(2) == "\ud83d\ude00"
+
+
+def test_text_of_a_token_that_is_out_is_shown_as_it_comes() -> None:
+    text = Text(whole_words=False, hold_s=0.0)
+    text.push(0.0, "ab", [0, 0])
+    text.settle(0.0)
+    assert text.take(1) == "ab"
+    text.push(1.0, "c", [0])
+    text.settle(1.0)
+    assert text.take(1) == "c"

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { paced, PROFILES, StreamError } from "../../../pacer/js/index.js";
 
 const AS_IT_COMES = { profile: "none" };
-const FAST = { tds: 1000, atEnd: "pace" };
+const FAST = { tds: 1000 };
 
 const posted = [];
 const routes = {};
@@ -37,8 +37,10 @@ after(() => {
   server.close();
 });
 
+/** A token, counted. */
 function chunk(content, id = "chatcmpl-abc") {
-  return `data: ${JSON.stringify({ id, choices: [{ index: 0, delta: { content } }] })}\n\n`;
+  const choice = { index: 0, delta: { content }, token_ids: [1] };
+  return `data: ${JSON.stringify({ id, choices: [choice] })}\n\n`;
 }
 
 /** Serves these events, with pauses where there is a number of ms. */
@@ -109,8 +111,10 @@ test("a promise of a response, a body, texts and chunks are all streams", async 
 });
 
 test("text is shown at the pace, the first token at once", async () => {
-  const tokens = Array.from({ length: 9 }, (_, i) => ` ${i}`);
-  const stream = paced(tokens, { tds: 20, atEnd: "pace" });
+  const tokens = Array.from({ length: 9 }, (_, i) => ({
+    choices: [{ text: ` ${i}`, token_ids: [i], finish_reason: "stop" }],
+  }));
+  const stream = paced(tokens, { tds: 20 });
   await read(stream);
   const { shown } = stream.log;
   shown.forEach((t, i) => assert.ok(t - shown[0] >= i / 20 - 0.001, `${i} at ${t}`));

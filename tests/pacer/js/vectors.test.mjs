@@ -23,7 +23,8 @@ function options({ tds, ttft_s, catch_up, at_end, whole_words, hold_s }) {
 }
 
 function apply(page, { t, type, text, tokens, tds }) {
-  if (type === "delta") page.push(t, text, tokens);
+  if (type === "delta") page.push(t, text, tokens === undefined ? 1 : tokens);
+  else if (type === "recount") page.recount(t, tokens);
   else if (type === "end") page.end();
   else if (type === "speed") page.speed(t, tds);
   else page[type](t);

@@ -30,7 +30,8 @@ class Source:
 
 
 def _burst(count: int, gap_s: float = 0.0) -> list[tuple[float, object]]:
-    return [(gap_s, f" t{i}") for i in range(count)]
+    """Tokens that are counted, each of them in itself the end of an answer."""
+    return [(gap_s, _chunk(f" t{i}", i, "stop")) for i in range(count)]
 
 
 async def _read(pacer: Pacer, shown: Shown | None = None) -> Shown:

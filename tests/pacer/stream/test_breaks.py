@@ -32,7 +32,7 @@ def test_an_error_waits_for_the_pace_where_the_end_does(
         source = make_source(*burst(3), (0.1, ValueError("a bug")))
         shown: Shown = []
         with pytest.raises(ValueError, match="a bug"):
-            await read(paced(source, tds=4.0, at_end="pace"), shown)
+            await read(paced(source, tds=4.0), shown)
         assert shown == [(0.25 * i, f" t{i}") for i in range(3)]
 
     run(main())
@@ -64,7 +64,7 @@ def test_a_broken_stream_goes_on_as_one_text(
             asked.append(received)
             return rest
 
-        shown = await read(paced(first, tds=4.0, resume=resume, at_end="pace"))
+        shown = await read(paced(first, tds=4.0, resume=resume))
         assert "".join(text for _, text in shown) == " one two three four"
         assert (asked[0].text, asked[0].token_ids) == (" one two", (1, 2))
         # Broken at 1.2 s and asked half a second later; the reader had text until 0.6 s.

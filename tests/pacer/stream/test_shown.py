@@ -17,17 +17,17 @@ def test_a_burst_is_shown_at_the_pace(
     run: Run, make_source: Any, burst: Any, read: Any
 ) -> None:
     async def main() -> None:
-        pacer = paced(make_source(*burst(4)), tds=4.0, at_end="pace")
+        pacer = paced(make_source(*burst(4)), tds=4.0)
         assert await read(pacer) == [(0.25 * i, f" t{i}") for i in range(4)]
 
     run(main())
 
 
-def test_what_is_left_is_shown_when_the_stream_ends(
+def test_who_asks_for_it_is_shown_what_is_left_when_the_stream_ends(
     run: Run, make_source: Any, burst: Any, read: Any
 ) -> None:
     async def main() -> None:
-        pacer = paced(make_source(*burst(9), (0.3, "!")), tds=4.0)
+        pacer = paced(make_source(*burst(9), (0.3, "!")), tds=4.0, at_end="flush")
         assert await read(pacer) == [
             (0.0, " t0"),
             (0.25, " t1"),
@@ -66,7 +66,7 @@ def test_the_log_scores_what_came_and_what_was_shown(
 ) -> None:
     async def main() -> None:
         source = make_source(*burst(2), (4.0, " late"), *burst(9))
-        pacer = paced(source, tds=4.0, ttft_s=0.5, at_end="pace")
+        pacer = paced(source, tds=4.0, ttft_s=0.5)
         await read(pacer)
         expected = Expectation(0.5, 4.0)
         assert pacer.qoe.delivered == area_qoe(pacer.log.delivered_at_s, expected)
@@ -94,16 +94,17 @@ def test_reasoning_is_told_and_not_shown(run: Run, make_source: Any, read: Any) 
     run(main())
 
 
-def test_a_reader_pauses_flushes_and_changes_the_pace(
+def test_a_reader_pauses_changes_the_pace_and_skips_to_the_end(
     run: Run, make_source: Any, burst: Any, read: Any
 ) -> None:
     async def main() -> None:
-        pacer = paced(make_source(*burst(20), (60.0, " end")), tds=4.0)
+        late = [(60.0, " a word"), (0.0, " and the end")]
+        pacer = paced(make_source(*burst(20), *late), tds=4.0)
         loop = asyncio.get_running_loop()
         loop.call_later(0.6, pacer.pause)
         loop.call_later(2.6, pacer.resume)
         loop.call_later(2.7, lambda: pacer.speed(8.0))
-        loop.call_later(3.05, pacer.flush)
+        loop.call_later(3.05, pacer.skip_to_end)
         shown = await read(pacer)
         assert [(t, text) for t, text in shown[:6]] == [
             (0.0, " t0"),
@@ -114,7 +115,7 @@ def test_a_reader_pauses_flushes_and_changes_the_pace(
             (2.975, " t5"),
         ]
         rest = "".join(f" t{i}" for i in range(6, 20))
-        assert shown[6:] == [(3.05, rest), (60.0, " end")]
+        assert shown[6:] == [(3.05, rest), (60.0, " a word and the end")]
 
     run(main())
 

@@ -24,7 +24,7 @@ export function startChat() {
     button.addEventListener("click", () => choose(button.dataset.profile));
   }
   $("hold").addEventListener("click", hold);
-  $("flush").addEventListener("click", () => stream?.flush());
+  $("skip").addEventListener("click", skip);
   $("key").addEventListener("change", () => {
     setKey($("key").value);
     greet();
@@ -58,7 +58,6 @@ async function send(meter) {
   stream = paced(ask(model, $("prompt").value, { ttftS, tds, maxTokens: MAX_TOKENS }), {
     tds,
     ttftS,
-    atEnd: "pace",
     sentAtMs,
     feedback: { url: new URL("qoe", API).href, headers: headers() },
   });
@@ -109,6 +108,11 @@ function hold() {
   sayPaused();
 }
 
+function skip() {
+  stream?.skipToEnd();
+  sayPaused();
+}
+
 function sayPaused() {
   if (!stream) return;
   $("hold").textContent = stream.isPaused ? "Go on" : "Pause";
@@ -145,7 +149,7 @@ function sayPace() {
 
 function buttons(isStreaming) {
   $("send").textContent = isStreaming ? "Stop" : "Send";
-  $("hold").disabled = $("flush").disabled = !isStreaming;
+  $("hold").disabled = $("skip").disabled = !isStreaming;
   $("hold").textContent = "Pause";
 }
 
