@@ -60,7 +60,10 @@ def _ingress(args: AppArgs) -> dict[str, Any]:
 
     serve_feedback()
     return {
-        "ingress_deployment_config": {"num_replicas": args.ingress_replicas},
+        "ingress_deployment_config": {
+            "num_replicas": args.ingress_replicas,
+            "graceful_shutdown_timeout_s": args.graceful_shutdown_timeout_s,
+        },
         "ingress_cls_config": {
             "ingress_cls": ResumingIngress,
             "ingress_extra_kwargs": {
@@ -101,6 +104,7 @@ def _deployment_config(args: AppArgs) -> dict[str, Any]:
     return {
         **_number_of_replicas(args),
         "max_ongoing_requests": args.max_ongoing_requests,
+        "graceful_shutdown_timeout_s": args.graceful_shutdown_timeout_s,
         "ray_actor_options": {"num_cpus": 0},
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,

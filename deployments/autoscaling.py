@@ -31,8 +31,6 @@ _RECORDS_PER_LOOK_BACK = 5
 # A replica that has recorded nothing for this long is as good as silent. It is far above
 # what clocks of two hosts differ by.
 MAX_STATS_AGE_S = 30.0
-# Serve kills a replica that is to go after this; by default it would cut answers off.
-SHUTDOWN_TIMEOUT_S = 900.0
 _PREFIX = "andes_"
 _STATE = "andes"
 
@@ -62,7 +60,6 @@ def autoscaling_options(settings: ScalingSettings, replicas: int) -> dict[str, A
             "metrics_interval_s": PUSH_PERIOD_S,
             "look_back_period_s": _RECORDS_PER_LOOK_BACK * RECORD_PERIOD_S,
         },
-        "graceful_shutdown_timeout_s": SHUTDOWN_TIMEOUT_S,
     }
 
 

@@ -113,6 +113,13 @@ class AppArgs(_Strict):
         description="Requests of one replica; far above its batch, or Serve and not the "
         "scheduler decides who waits.",
     )
+    graceful_shutdown_timeout_s: float = Field(
+        default=900.0,
+        ge=0.0,
+        le=86_400.0,
+        description="How long a replica that is to go, by an upgrade or a smaller fleet, "
+        "may take to end the streams it has; then they are cut.",
+    )
     scheduler: PolicyName = Field(
         default="andes",
         description="fcfs is vLLM's own order, measured the same way; "

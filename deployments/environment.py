@@ -19,8 +19,10 @@ STREAMING_ENV: Mapping[str, str] = MappingProxyType(
         "RAY_SERVE_INGRESS_REQUEST_ROUTER_FORWARD_BODY": "1",
     }
 )
+# The longest that a stream may last, from its request to its last token.
+LONGEST_STREAM_S = 3600
 # Wished for, and no condition of a start; read in the same places.
-RETRY_ENV: Mapping[str, str] = MappingProxyType(
+SERVING_ENV: Mapping[str, str] = MappingProxyType(
     {
         # A stream's status waits for its first token. A replica that died without one, or
         # that answers 502 as its engine is dead or full, has served nobody: HAProxy asks
@@ -30,6 +32,16 @@ RETRY_ENV: Mapping[str, str] = MappingProxyType(
         # What may be asked again is kept until it is answered, in a copy of the whole
         # buffer whatever is in it: of Serve's 8 MiB that is 8 MiB for every waiting stream.
         "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_BUFSIZE": str(1 << 20),
+        # Whenever a replica comes or goes, a new HAProxy process takes over, and the old
+        # one goes on with the streams it has. It cuts those that are left after this; of
+        # Serve's 120 s it was every stream older than that, on healthy replicas, too.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(LONGEST_STREAM_S),
+        # On the handle path: until the first token, or to the end of an answer that is not
+        # streamed; then it is cut with 408.
+        "RAY_SERVE_LLM_ROUTER_HTTP_TIMEOUT": str(LONGEST_STREAM_S),
+        # A replica that is to go has minutes for its streams. One that has failed its
+        # health checks has none left to end, and holds the GPU of the one to replace it.
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     }
 )
 

@@ -16,7 +16,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments import cluster, readiness
-from deployments.environment import RETRY_ENV, STREAMING_ENV
+from deployments.environment import SERVING_ENV, STREAMING_ENV
 from deployments.model import resolve_source
 from deployments.processes import (
     ProcessRef,
@@ -240,9 +240,8 @@ def _environment(config: ServiceConfig) -> dict[str, str]:
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # A load balancer in front of several nodes needs 30 s to notice; nobody waits here.
     environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
-    if config.args.streaming == "direct":
-        environ = {**RETRY_ENV, **environ, **STREAMING_ENV}
-    return environ
+    required = STREAMING_ENV if config.args.streaming == "direct" else {}
+    return {**SERVING_ENV, **environ, **required}
 
 
 def _haproxy_ports() -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ray._common.utils import import_attr
+from ray.serve._private.config import DeploymentConfig
 
 from deployments.app import ROUTER_CLASSES, SCHEDULER_CLASS, build_app, llm_config
 from deployments.config import AppArgs, ConfigError
@@ -52,6 +53,24 @@ def test_serve_does_not_decide_who_waits() -> None:
     args = shipped()
     limit = llm_config(args).deployment_config["max_ongoing_requests"]
     assert limit >= 10 * args.engine_kwargs["max_num_seqs"]
+
+
+@pytest.mark.parametrize("autoscaling", [None, {"max_replicas": 4}])
+def test_a_replica_that_is_to_go_has_fifteen_minutes_for_its_streams(
+    autoscaling: dict[str, Any] | None,
+) -> None:
+    options = llm_config(shipped(autoscaling=autoscaling)).deployment_config
+    assert DeploymentConfig(**options).graceful_shutdown_timeout_s == 900.0
+    args = shipped(autoscaling=autoscaling, graceful_shutdown_timeout_s=60)
+    options = llm_config(args).deployment_config
+    assert options["graceful_shutdown_timeout_s"] == 60.0
+
+
+def test_so_has_the_ingress_of_the_handle_path() -> None:
+    app = build_app(shipped(streaming="handle"))
+    deployment = app._bound_deployment
+    assert "Ingress" in deployment.name
+    assert deployment._deployment_config.graceful_shutdown_timeout_s == 900.0
 
 
 def test_a_local_model_is_served_without_a_download() -> None:

@@ -7,12 +7,12 @@ import inspect
 import os
 
 import pytest
+from ray.llm._internal.serve import constants as llm_constants
 from ray.serve._private import constants
 
 from deployments.config import ConfigError
 from deployments.environment import (
-    DIRECT_STREAMING_ENV,
-    RETRY_ENV,
+    SERVING_ENV,
     STREAMING_ENV,
     require_streaming_environment,
     variable,
@@ -24,9 +24,8 @@ def test_direct_streaming_starts_with_its_environment() -> None:
 
 
 def test_every_variable_is_one_that_serve_reads() -> None:
-    source = inspect.getsource(constants)
-    # Serve LLM's own is read elsewhere.
-    for name in {*STREAMING_ENV, *RETRY_ENV} - {DIRECT_STREAMING_ENV}:
+    source = inspect.getsource(constants) + inspect.getsource(llm_constants)
+    for name in {*STREAMING_ENV, *SERVING_ENV}:
         assert f'"{name}"' in source
 
 

@@ -10,7 +10,7 @@ import ray
 import yaml
 
 from deployments.config import AppArgs, ConfigError
-from deployments.environment import RETRY_ENV, require_streaming_environment
+from deployments.environment import SERVING_ENV, require_streaming_environment
 
 Manifest = dict[str, Any]
 # The pod security standard `restricted`, as far as pods here could miss it.
@@ -55,13 +55,20 @@ def test_every_node_of_ray_has_what_direct_streaming_needs(rayservice: Manifest)
     for group in groups(rayservice):
         env = {v["name"]: v.get("value", "") for v in container(group)["env"]}
         require_streaming_environment(served(rayservice).streaming, env)
-        assert env.items() >= RETRY_ENV.items()
+        assert env.items() >= SERVING_ENV.items()
         del env["RAY_SERVE_ENABLE_HA_PROXY"]
         try:
             require_streaming_environment(served(rayservice).streaming, env)
         except ConfigError:
             continue
         raise AssertionError("a missing variable went unnoticed")
+
+
+def test_an_upgrade_leaves_streams_as_much_time_as_a_smaller_fleet(
+    rayservice: Manifest,
+) -> None:
+    delay_s = rayservice["spec"]["rayClusterDeletionDelaySeconds"]
+    assert delay_s >= served(rayservice).graceful_shutdown_timeout_s
 
 
 def test_an_engine_fits_a_worker_and_the_largest_fleet_its_group(

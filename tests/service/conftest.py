@@ -47,6 +47,11 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "engine_kwargs": SCARCE_KV,
         "moves": {"max_slack_s": 1000.0, "min_gain": -1000.0, "quiet_s": 0.2},
     },
+    # Eight streams an engine that last for minutes.
+    "long": {
+        "engine_kwargs": {"kv_cache_memory_bytes": 128 << 20, "max_model_len": 16_384},
+        "router_settings": NO_SLOW_START,
+    },
     "scaling": {
         "replicas": 1,
         "autoscaling": {
@@ -244,6 +249,12 @@ def direct(slot: Slot) -> Iterator[Client]:
 def moves(slot: Slot) -> Iterator[Client]:
     """Two replicas, streaming through HAProxy, that move all streams that wait."""
     yield from _client(slot, "moves")
+
+
+@pytest.fixture
+def long(slot: Slot) -> Iterator[Client]:
+    """Two replicas, streaming through HAProxy, with room for long streams."""
+    yield from _client(slot, "long")
 
 
 @pytest.fixture
