@@ -254,7 +254,10 @@ def _kind(error: BaseException | None) -> str | None:
         case None:
             return None
         case StreamError():
-            return error.kind
+            # After a comment the status has been said, and a refusal is an event.
+            is_event = error.kind == "error_event"
+            is_refused = is_event and retry_after_of(str(error)) is not None
+            return REFUSED if is_refused else error.kind
         case asyncio.CancelledError():
             return CANCELLED
         case TimeoutError():

@@ -18,7 +18,7 @@ from deployments.engine import (
 )
 from deployments.environment import require_streaming_environment
 from deployments.model import is_local, resolve_source
-from deployments.server import MOVES_KEY, AndesServer, LocalModel
+from deployments.server import KEEP_ALIVE_KEY, MOVES_KEY, AndesServer, LocalModel
 from scheduler.settings import SETTINGS_ENV
 
 # Dotted paths: the engine and Serve's routers import them in their own processes.
@@ -48,11 +48,12 @@ def build_app(args: dict[str, Any] | AppArgs) -> Application:
     require_streaming_environment(parsed.streaming)
     serving: dict[str, Any] = {"llm_configs": [llm_config(parsed)]}
     if parsed.streaming == "handle":
-        serving |= _ingress(parsed)
+        serving |= ingress_options(parsed)
     return build_openai_app(serving)
 
 
-def _ingress(args: AppArgs) -> dict[str, Any]:
+def ingress_options(args: AppArgs) -> dict[str, Any]:
+    """What Serve LLM is told of the ingress of the handle path."""
     from deployments.ingress import (  # noqa: PLC0415 - imports vLLM
         ResumingIngress,
         serve_feedback,
@@ -70,6 +71,7 @@ def _ingress(args: AppArgs) -> dict[str, Any]:
                 "max_continuations": args.max_continuations,
                 "resume_timeout_s": args.resume_timeout_s,
                 "default_expectation": args.default_profile,
+                "keep_alive_interval_s": args.keep_alive_interval_s,
             },
         },
     }
@@ -94,7 +96,10 @@ def llm_config(args: AppArgs) -> LLMConfig:
         },
         server_cls=AndesServer,
         deployment_config=_deployment_config(args),
-        experimental_configs={"stream_batching_interval_ms": 0}
+        experimental_configs={
+            "stream_batching_interval_ms": 0,
+            KEEP_ALIVE_KEY: args.keep_alive_interval_s,
+        }
         | ({MOVES_KEY: moves.model_dump()} if (moves := args.moves) else {}),
         callback_config={"callback_class": LocalModel} if is_local(source) else {},
     )

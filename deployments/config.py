@@ -147,6 +147,13 @@ class AppArgs(_Strict):
         default="direct",
         description="direct: HAProxy streams from the replica; handle: through Serve.",
     )
+    keep_alive_interval_s: float | None = Field(
+        default=3.0,
+        ge=0.5,
+        le=60.0,
+        description="A stream that is silent for this long is sent a comment; null for "
+        "never. Many clients give up on a silent connection after 5 s.",
+    )
     ingress_replicas: PositiveInt = Field(
         default=1, description="HTTP replicas of `streaming: handle`."
     )

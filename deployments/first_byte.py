@@ -1,7 +1,8 @@
-"""A stream's status waits for its first token: until then it can still be another one.
+"""A stream's status waits for its first byte: until then it can still be another one.
 
-vLLM answers 200 at once and fails inside the stream. Held back, a failure before the first
-token is an HTTP error, and HAProxy may ask another replica, since nothing was answered.
+The first byte is that of a token, or of the comment that breaks a long silence. vLLM says
+200 at once and fails inside the stream. Held back, a failure before the first byte is an
+HTTP error, and HAProxy may ask another replica, since nothing was answered.
 What another replica must not be asked for, since patience is over, has a status of its own.
 Serve LLM's ingress puts every error's message three times into a sentence of its own; a
 client is told the message.
@@ -97,7 +98,7 @@ class _HeldStart:
             status = error_code(event) or SERVER_ERROR
         body = event.removeprefix(DATA).strip()
         said = error.get("message")
-        if said != (message := _unwrapped(said)):
+        if said != (message := unwrapped(said)):
             body = json.dumps({"error": error | {"message": message}}, ensure_ascii=False)
         again_s = retry_after_of(message)
         if again_s is not None:
@@ -115,14 +116,19 @@ class _HeldStart:
         await self._send({"type": "http.response.body", "body": body.encode()})
 
 
-def _unwrapped(message: Any) -> Any:
+def unwrapped(message: Any) -> Any:
     """What was said of an error before Serve LLM's ingress had it."""
     wrapped = _WRAPPED.fullmatch(message) if isinstance(message, str) else None
     return wrapped[1] if wrapped else message
 
 
-def _may_be_error(start: Message) -> bool:
-    return start["status"] >= CLIENT_ERROR or any(
+def is_event_stream(start: Message) -> bool:
+    """Whether the answer that begins with `start` is a stream of events."""
+    return any(
         name.lower() == b"content-type" and EVENT_STREAM in value
         for name, value in start.get("headers", ())
     )
+
+
+def _may_be_error(start: Message) -> bool:
+    return start["status"] >= CLIENT_ERROR or is_event_stream(start)

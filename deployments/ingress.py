@@ -24,6 +24,7 @@ from deployments.continuation import fields_set, obstacle
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.feedback import PATH, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
+from deployments.keep_alive import keep_alive
 from deployments.middleware import FIELDS_KEY
 from deployments.relay import (
     DATA,
@@ -53,6 +54,7 @@ class ResumingIngress(OpenAiIngress):
         max_continuations: How often one answer may lose its replica.
         resume_timeout_s: How long a reader who has a part of an answer waits for more.
         default_expectation: Of readers who say nothing.
+        keep_alive_interval_s: How long a stream may be silent; None for as long as it is.
 
     Invariants:
         An answer of which nothing was sent is asked for again, as it was, unless the
@@ -66,15 +68,18 @@ class ResumingIngress(OpenAiIngress):
         max_continuations: int,
         resume_timeout_s: float,
         default_expectation: Expectation,
+        keep_alive_interval_s: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._max_continuations = max_continuations
         self._resume_timeout_s = resume_timeout_s
         self._default_expectation = default_expectation
+        self._keep_alive_interval_s = keep_alive_interval_s
 
     def _set_asgi_app(self, app: Any) -> None:
         # Serve has made the app of this replica, and has not started it.
+        keep_alive(app, self._keep_alive_interval_s)
         app.add_middleware(FirstByteMiddleware, failed=UNAVAILABLE)
         mount_demo_page(app, FleetReports(self._any_handle))
         super()._set_asgi_app(app)

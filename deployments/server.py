@@ -27,6 +27,7 @@ from deployments.environment import variable
 from deployments.feedback import PATH as FEEDBACK_PATH
 from deployments.feedback import EngineEars, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
+from deployments.keep_alive import keep_alive
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.moves.contract import HandOver, Piece
@@ -44,6 +45,8 @@ from scheduler.settings import (
 ENGINE_WATCH_PERIOD_S = 0.25
 # Of `LLMConfig.experimental_configs`: the fields of `MoveSettings`; absent for no moves.
 MOVES_KEY = "andes_moves"
+# How many seconds a stream may be silent; absent or None for as long as it is.
+KEEP_ALIVE_KEY = "andes_keep_alive_interval_s"
 
 
 class AndesServer(LLMServer):
@@ -168,6 +171,7 @@ class AndesServer(LLMServer):
         async def qoe(request_id: str, request: Request) -> Response:
             return await respond(request_id, request, self._tell)
 
+        keep_alive(app, self._llm_config.experimental_configs.get(KEEP_ALIVE_KEY))
         app.add_middleware(FirstByteMiddleware)
         app.add_middleware(QoEFieldsMiddleware, default=_default_expectation())
         mount_demo_page(app, FleetReports(_own_handle))

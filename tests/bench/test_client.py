@@ -136,6 +136,13 @@ def test_a_bad_event_ends_the_stream_as_an_error_of_its_kind(peer, event, kind) 
     assert stream.error_message
 
 
+def test_a_refusal_that_comes_after_a_comment_is_one(peer) -> None:
+    said = "qoe_patience_s=5: the engine is overloaded; try again in 7 s."
+    peer.answer = peer.events({"error": {"message": said, "code": 503}}, "[DONE]")
+    stream = run_one(peer)
+    assert (stream.error, stream.error_message) == ("refused", said)
+
+
 def test_nobody_listening_is_a_connection_error_for_each_stream(closed_url) -> None:
     streams = run_load(load_of(0.0, 0.01), Endpoint(closed_url, "tiny"))
     assert [s.error for s in streams] == ["connection", "connection"]

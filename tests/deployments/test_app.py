@@ -9,9 +9,15 @@ import pytest
 from ray._common.utils import import_attr
 from ray.serve._private.config import DeploymentConfig
 
-from deployments.app import ROUTER_CLASSES, SCHEDULER_CLASS, build_app, llm_config
+from deployments.app import (
+    ROUTER_CLASSES,
+    SCHEDULER_CLASS,
+    build_app,
+    ingress_options,
+    llm_config,
+)
 from deployments.config import AppArgs, ConfigError
-from deployments.server import AndesServer, LocalModel
+from deployments.server import KEEP_ALIVE_KEY, AndesServer, LocalModel
 from deployments.service_config import load_config
 from deployments.tiny_model import TINY_MODEL_DIR
 from scheduler.settings import SETTINGS_ENV, SchedulerSettings
@@ -67,10 +73,20 @@ def test_a_replica_that_is_to_go_has_fifteen_minutes_for_its_streams(
 
 
 def test_so_has_the_ingress_of_the_handle_path() -> None:
-    app = build_app(shipped(streaming="handle"))
-    deployment = app._bound_deployment
-    assert "Ingress" in deployment.name
-    assert deployment._deployment_config.graceful_shutdown_timeout_s == 900.0
+    options = ingress_options(shipped(streaming="handle"))["ingress_deployment_config"]
+    assert DeploymentConfig(**options).graceful_shutdown_timeout_s == 900.0
+
+
+@pytest.mark.parametrize("interval_s", [3.0, None])
+def test_either_path_is_told_how_long_a_stream_may_be_silent(
+    interval_s: float | None,
+) -> None:
+    given = {} if interval_s == 3.0 else {"keep_alive_interval_s": None}
+    model = {"id": "tiny", "source": str(TINY_MODEL_DIR)}
+    args = AppArgs.parse({"model": model, "accelerator": "cpu"} | given)
+    assert llm_config(args).experimental_configs[KEEP_ALIVE_KEY] == interval_s
+    options = ingress_options(args)["ingress_cls_config"]["ingress_extra_kwargs"]
+    assert options["keep_alive_interval_s"] == interval_s
 
 
 def test_a_local_model_is_served_without_a_download() -> None:

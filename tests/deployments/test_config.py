@@ -71,6 +71,21 @@ def test_defaults_need_nothing_but_a_model() -> None:
             id="expectation",
         ),
         pytest.param(
+            {"keep_alive_interval_s": 0},
+            ["args.keep_alive_interval_s=0", "0.5"],
+            id="silence",
+        ),
+        pytest.param(
+            {"keep_alive_interval_s": 61},
+            ["args.keep_alive_interval_s=61", "60"],
+            id="long-silence",
+        ),
+        pytest.param(
+            {"graceful_shutdown_timeout_s": -1},
+            ["args.graceful_shutdown_timeout_s=-1", "0"],
+            id="grace",
+        ),
+        pytest.param(
             {"default_patience_s": 0},
             ["args.default_patience_s=0", "0.01"],
             id="patience",

@@ -42,6 +42,10 @@ def test_arguments_of_the_engine_and_its_front_end_are_accepted() -> None:
         ({"dtype": "float33"}, "args.engine_kwargs.dtype='float33'.*'float32'"),
         ({"scheduler_cls": "x.Y"}, "args.engine_kwargs.scheduler_cls='x.Y'.*`scheduler`"),
         ({"model": "gpt"}, "args.engine_kwargs.model='gpt'.*`model.source`"),
+        (
+            {"sse_keep_alive_interval": 1},
+            "args.engine_kwargs.sse_keep_alive_interval=1.*`keep_alive_interval_s`",
+        ),
         ({"data_parallel_size": 2}, "args.engine_kwargs.data_parallel_size=2.*`replicas`"),
     ],
 )

@@ -224,7 +224,7 @@ def _read_stream(response: httpx.Response) -> Answer:
     for line in response.iter_lines():
         if line == "data: [DONE]":
             done = True
-        elif line:
+        elif line and not line.startswith(":"):
             chunks.append(json.loads(line.removeprefix("data: ")))
             times.append(time.monotonic())
     assert done

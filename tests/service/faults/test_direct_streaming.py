@@ -22,7 +22,7 @@ def read_until_cut(client: Client, path: str, request: Any) -> tuple[list[Any], 
     with client.open(path, **request) as response:
         try:
             for line in response.iter_lines():
-                if line and line != "data: [DONE]":
+                if line.startswith("data: {"):
                     chunks.append(json.loads(line.removeprefix("data: ")))
         except httpx.TransportError:
             return chunks, time.monotonic()

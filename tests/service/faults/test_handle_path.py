@@ -69,3 +69,32 @@ def test_with_all_replicas_full_everybody_is_served_in_the_end(
     ask = partial(pair.complete, stream=True, max_tokens=150, vllm_xargs=faults.READER)
     answers = pair.all_at_once([ask] * 30)
     assert [len(answer.text) for answer in answers] == [150] * 30
+
+
+def test_who_waits_with_comments_is_served_by_another_replica(
+    faults: Any, readers: Client, at_once: Any
+) -> None:
+    faults.ready(readers)
+    request: dict[str, Any] = {"prompt": "x" * 1200, "max_tokens": 200, "stream": True}
+    undisturbed = readers.complete(**request | {"temperature": 0.0}).text
+    waits: list[float] = []
+
+    def read() -> str:
+        text = ""
+        with readers.open("completions", temperature=0.0, **request) as response:
+            assert response.status_code == 200
+            for line in response.iter_lines():
+                if line.startswith(":") and not text:
+                    waits.append(time.monotonic())
+                if line.startswith("data: {"):
+                    (choice,) = json.loads(line.removeprefix("data: "))["choices"]
+                    text += choice["text"]
+        return text
+
+    streams = [at_once(read) for _ in range(30)]
+    # A dozen wait with nothing but a comment: some of them on either replica.
+    faults.eventually(lambda: len(waits) >= 12)
+    victim = faults.writer(readers)
+    faults.kill_replica(victim)
+    assert [stream.result() for stream in streams] == [undisturbed] * len(streams)
+    faults.whole_again(readers, victim)
