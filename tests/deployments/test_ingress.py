@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from ray.exceptions import RayActorError
 from ray.llm._internal.serve.core.configs.openai_api_models import (
@@ -16,6 +17,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
     ErrorInfo,
     ErrorResponse,
 )
+from ray.llm._internal.serve.core.ingress.ingress import OpenAiIngress, init
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from deployments import ingress as module
@@ -69,16 +71,21 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_DELAY_S", 0.0)
 
 
-async def answer(
-    replicas: Replicas, method: str = "completions", limit: int = 3, **more: Any
-) -> list[Any]:
-    ingress = ResumingIngress(
+def ingress_of(replicas: Replicas, limit: int = 3, **more: Any) -> ResumingIngress:
+    return ResumingIngress(
         llm_deployments={"tiny": replicas},  # type: ignore[dict-item]
         model_cards={"tiny": object()},  # type: ignore[dict-item]
         max_continuations=limit,
         resume_timeout_s=0.1,
         default_expectation=PROFILES["reading"].expectation,
+        **more,
     )
+
+
+async def answer(
+    replicas: Replicas, method: str = "completions", limit: int = 3, **more: Any
+) -> list[Any]:
+    ingress = ingress_of(replicas, limit)
     request: dict[str, Any] = {"model": "tiny", "stream": True, **more}
     if method == "chat":
         messages = [{"role": "user", "content": "hi"}]
@@ -198,3 +205,41 @@ async def test_a_bad_request_is_nobodys_failure() -> None:
     assert isinstance(first, ErrorResponse)
     assert first.error.code == 400
     assert len(replicas.asked) == 1
+
+
+@pytest.mark.parametrize("end", [RayActorError(), EngineDeadError(), DEAD])
+async def test_a_replica_that_dies_after_a_comment_has_another_one_asked(
+    end: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicas = Replicas([0.3, end], [0.3, token(0, "length"), DONE])
+    response = await post(replicas, monkeypatch)
+    assert response.status_code == 200
+    comments, _, events = response.text.rpartition(": keep-alive\n\n")
+    assert comments.count(": keep-alive") >= 2
+    assert text_of([events]) == "a"
+    assert events.endswith(DONE)
+    assert len(replicas.asked) == 2
+
+
+async def test_a_stream_that_fails_for_good_after_a_comment_ends_with_an_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    response = await post(Replicas(*[[0.3, RayActorError()]] * 4), monkeypatch)
+    assert response.status_code == 200
+    *_, event, done, _ = response.text.split("\n\n")
+    assert json.loads(event.removeprefix("data: "))["error"]["code"] >= 500
+    assert done == DONE.strip()
+
+
+async def post(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
+    """What a client of the whole app gets, where 0.05 s are a long silence."""
+    # Serve's own, of the class that it makes of an ingress.
+    monkeypatch.setattr(OpenAiIngress, "_set_asgi_app", lambda *_: None, raising=False)
+    ingress = ingress_of(replicas, keep_alive_interval_s=0.05)
+    app = init()
+    app.add_api_route("/v1/completions", ingress.completions, methods=["POST"])
+    ingress._set_asgi_app(app)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        request = {"model": "tiny", "prompt": "hi", "stream": True}
+        return await client.post("/v1/completions", json=request)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
-import pytest
 
 if TYPE_CHECKING:
     from conftest import Client
@@ -73,27 +72,6 @@ def test_in_direct_streaming_nobody_leaves_for_silence(direct: Client) -> None:
 
 def test_on_the_handle_path_nobody_leaves_for_silence(readers: Client) -> None:
     require_everybody_stays(readers)
-
-
-@pytest.mark.parametrize("endpoint", ["responses", "messages"])
-def test_every_endpoint_that_streams_has_comments(direct: Client, endpoint: str) -> None:
-    request: dict[str, Any] = {"model": direct.service.model, "stream": True}
-    if endpoint == "responses":
-        request |= {"input": PROMPT, "max_output_tokens": 5}
-    else:
-        messages = [{"role": "user", "content": PROMPT}]
-        request |= {"messages": messages, "max_tokens": 5}
-    with ThreadPoolExecutor(STREAMS) as pool:
-        crowd = [pool.submit(read, direct, "completions") for _ in range(STREAMS - 1)]
-        direct.until(lambda rs: all(r.waiting - r.preempted > 5 for r in rs.values()))
-        with direct.http.stream(
-            "POST", f"{direct.service.base_url}/{endpoint}", json=request
-        ) as response:
-            assert response.status_code == httpx.codes.OK
-            lines = list(response.iter_lines())
-        assert all(len(one.result().text) == TOKENS for one in crowd)
-    assert COMMENT in lines
-    assert any(line.startswith("data: {") for line in lines)
 
 
 def test_the_sdk_does_not_see_comments(direct: Client) -> None:

@@ -92,8 +92,8 @@ def test_who_waits_with_comments_is_served_by_another_replica(
         return text
 
     streams = [at_once(read) for _ in range(30)]
-    # A dozen wait with nothing but a comment: some of them on either replica.
-    faults.eventually(lambda: len(waits) >= 12)
+    # Some wait with nothing but a comment, and most of the others for a first one.
+    faults.eventually(lambda: len(waits) >= 4)
     victim = faults.writer(readers)
     faults.kill_replica(victim)
     assert [stream.result() for stream in streams] == [undisturbed] * len(streams)

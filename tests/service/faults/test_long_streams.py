@@ -1,19 +1,14 @@
-"""Streams of minutes outlive what happens to other replicas, and to their own service."""
+"""Streams of minutes outlive what happens to other replicas."""
 
 from __future__ import annotations
 
-import signal
 import time
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import psutil
 import pytest
-from ray.serve.context import _get_global_client
-from ray.serve.schema import ServeDeploySchema
 
 if TYPE_CHECKING:
     from conftest import Client
@@ -23,12 +18,8 @@ pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1500)]
 # Two cores write at most 1,200 tokens/s: these last for 200 s together.
 STREAMS, TOKENS = 16, 15_000
 # By default Serve has HAProxy cut old streams 120 s after a reload, which follows a change
-# of the replicas by a second or two, and a replica that is to go has 20 s.
+# of the replicas by a second or two.
 HARD_STOP_S = 130.0
-DRAIN_S = 30.0
-UPGRADE_TIMEOUT_S = 900.0
-# Three health checks of 30 s, two seconds apart.
-FROZEN_TIMEOUT_S = 150.0
 
 
 @dataclass(frozen=True)
@@ -39,15 +30,15 @@ class Read:
     ended_at_s: float
 
 
-def read(client: Client, **more: Any) -> Read:
-    request = {"prompt": "A river", "max_tokens": TOKENS, "temperature": 0.0} | more
+def read(client: Client) -> Read:
+    request = {"prompt": "A river", "max_tokens": TOKENS, "temperature": 0.0}
     tail = b""
-    with client.open("completions", stream=True, **request) as response:
-        try:
+    try:
+        with client.open("completions", stream=True, **request) as response:
             for part in response.iter_raw():
                 tail = (tail + part)[-200:]
-        except httpx.TransportError:
-            return Read(False, time.monotonic())
+    except httpx.TransportError:
+        return Read(False, time.monotonic())
     is_whole = b"data: [DONE]" in tail and b'"error"' not in tail
     return Read(is_whole, time.monotonic())
 
@@ -78,43 +69,3 @@ def test_streams_outlive_the_reloads_that_another_replicas_death_brings(
     assert [r.is_whole for r in others] == [True] * len(others)
     assert max(lasted) > HARD_STOP_S, "no stream was long enough to be cut"
     faults.whole_again(long, victim)
-
-
-def test_streams_outlive_an_upgrade_of_their_service(
-    faults: Any, long: Client, at_once: Any
-) -> None:
-    faults.ready(long)
-    long.http.timeout = httpx.Timeout(900.0)
-    before = faults.replicas(long)
-    streams = [at_once(partial(read, long)) for _ in range(STREAMS // 2)]
-    faults.eventually(
-        lambda: all(r["report"]["running"] for r in faults.replicas(long).values())
-    )
-    config = deepcopy(long.service.config.serve)
-    config["applications"][0]["args"]["engine_env"] = {"ANDES_TEST_UPGRADE": "1"}
-    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config))
-    deployed_at_s = time.monotonic()
-    reads = [stream.result() for stream in streams]
-    assert [r.is_whole for r in reads] == [True] * len(reads)
-    assert max(r.ended_at_s for r in reads) - deployed_at_s > DRAIN_S
-    faults.eventually(
-        lambda: (
-            len(now := faults.replicas(long)) == len(before) and not set(now) & set(before)
-        ),
-        UPGRADE_TIMEOUT_S,
-    )
-    assert read(long, max_tokens=5).is_whole
-
-
-def test_a_frozen_replica_does_not_keep_its_place_for_its_streams(
-    faults: Any, long: Client
-) -> None:
-    faults.ready(long)
-    victim = next(iter(faults.replicas(long).values()))
-    process = psutil.Process(victim["pid"])
-    process.send_signal(signal.SIGSTOP)
-    process.wait(FROZEN_TIMEOUT_S)
-    faults.eventually(
-        lambda: len(now := faults.replicas(long)) == 2 and victim["replica_id"] not in now,
-        300.0,
-    )
