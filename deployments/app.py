@@ -8,6 +8,8 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 from ray.serve.llm import LLMConfig, build_openai_app
 
+from deployments.access.guard import AccessSettings
+from deployments.access.keys import load_keys
 from deployments.autoscaling import autoscaling_options
 from deployments.config import AppArgs
 from deployments.engine import (
@@ -18,7 +20,7 @@ from deployments.engine import (
 )
 from deployments.environment import require_streaming_environment
 from deployments.model import is_local, resolve_source
-from deployments.server import MOVES_KEY, AndesServer, LocalModel
+from deployments.server import ACCESS_KEY, MOVES_KEY, AndesServer, LocalModel
 from scheduler.settings import SETTINGS_ENV
 
 # Dotted paths: the engine and Serve's routers import them in their own processes.
@@ -46,6 +48,7 @@ def build_app(args: dict[str, Any] | AppArgs) -> Application:
     parsed = args if isinstance(args, AppArgs) else AppArgs.parse(args)
     require_engine_kwargs(parsed.engine_kwargs)
     require_streaming_environment(parsed.streaming)
+    load_keys(parsed.api_keys_file, parsed.caps.caps())
     serving: dict[str, Any] = {"llm_configs": [llm_config(parsed)]}
     if parsed.streaming == "handle":
         serving |= _ingress(parsed)
@@ -67,6 +70,7 @@ def _ingress(args: AppArgs) -> dict[str, Any]:
                 "max_continuations": args.max_continuations,
                 "resume_timeout_s": args.resume_timeout_s,
                 "default_expectation": args.default_profile,
+                "access": AccessSettings.of(args),
             },
         },
     }
@@ -91,7 +95,10 @@ def llm_config(args: AppArgs) -> LLMConfig:
         },
         server_cls=AndesServer,
         deployment_config=_deployment_config(args),
-        experimental_configs={"stream_batching_interval_ms": 0}
+        experimental_configs={
+            "stream_batching_interval_ms": 0,
+            ACCESS_KEY: AccessSettings.of(args).model_dump(),
+        }
         | ({MOVES_KEY: moves.model_dump()} if (moves := args.moves) else {}),
         callback_config={"callback_class": LocalModel} if is_local(source) else {},
     )

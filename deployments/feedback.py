@@ -14,7 +14,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from deployments.access.caller import caller_of
 from qoe import ExpectationError, Feedback, parse_feedback
+from qoe.feedback import PACE_FIELD
 from telemetry.channel import new_endpoint
 from telemetry.feedback import FeedbackSender, ReaderWord
 
@@ -49,6 +51,9 @@ async def respond(request_id: str, request: Request, tell: Tell) -> Response:
     """
     try:
         feedback = parse_feedback(await _body(request))
+        if feedback.tds is not None:
+            caps = caller_of(request.scope).caps
+            caps.require_pace(PACE_FIELD, feedback.tds, feedback.tds)
     except ExpectationError as error:
         return _refused(400, "BadRequestError", str(error), error.field)
     try:

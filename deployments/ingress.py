@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from deployments.access.guard import AccessSettings, guard
 from deployments.continuation import fields_set, obstacle
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.feedback import PATH, ask_replicas, respond
@@ -53,6 +54,7 @@ class ResumingIngress(OpenAiIngress):
         max_continuations: How often one answer may lose its replica.
         resume_timeout_s: How long a reader who has a part of an answer waits for more.
         default_expectation: Of readers who say nothing.
+        access: Who may ask, and for what.
 
     Invariants:
         An answer of which nothing was sent is asked for again, as it was, unless the
@@ -66,16 +68,19 @@ class ResumingIngress(OpenAiIngress):
         max_continuations: int,
         resume_timeout_s: float,
         default_expectation: Expectation,
+        access: AccessSettings,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._max_continuations = max_continuations
         self._resume_timeout_s = resume_timeout_s
         self._default_expectation = default_expectation
+        self._access = access
 
     def _set_asgi_app(self, app: Any) -> None:
         # Serve has made the app of this replica, and has not started it.
         app.add_middleware(FirstByteMiddleware, failed=UNAVAILABLE)
+        guard(app, self._access, self._default_expectation)
         mount_demo_page(app, FleetReports(self._any_handle))
         super()._set_asgi_app(app)
 

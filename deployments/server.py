@@ -20,6 +20,7 @@ from ray.serve.llm import LLMServer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deployments.access.guard import AccessSettings, guard
 from deployments.autoscaling import autoscaling_stats
 from deployments.continuation import fields_set
 from deployments.demo_page import FleetReports, mount_demo_page
@@ -28,7 +29,7 @@ from deployments.feedback import PATH as FEEDBACK_PATH
 from deployments.feedback import EngineEars, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.metrics import ReplicaMetrics
-from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
+from deployments.middleware import Refusal, refusal_of
 from deployments.moves.contract import HandOver, Piece
 from deployments.moves.peers import Peers
 from deployments.moves.replica import Moving
@@ -44,6 +45,8 @@ from scheduler.settings import (
 ENGINE_WATCH_PERIOD_S = 0.25
 # Of `LLMConfig.experimental_configs`: the fields of `MoveSettings`; absent for no moves.
 MOVES_KEY = "andes_moves"
+# The fields of `AccessSettings`; absent for its defaults.
+ACCESS_KEY = "andes_access"
 
 
 class AndesServer(LLMServer):
@@ -169,7 +172,8 @@ class AndesServer(LLMServer):
             return await respond(request_id, request, self._tell)
 
         app.add_middleware(FirstByteMiddleware)
-        app.add_middleware(QoEFieldsMiddleware, default=_default_expectation())
+        access = self._llm_config.experimental_configs.get(ACCESS_KEY, {})
+        guard(app, AccessSettings.model_validate(access), _default_expectation())
         mount_demo_page(app, FleetReports(_own_handle))
         return app
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deployments.access.middleware import AccessMiddleware
 from deployments.feedback import (
     MAX_BODY_BYTES,
     METHOD,
@@ -24,7 +25,7 @@ from deployments.feedback import (
     respond,
 )
 from deployments.server import AndesServer
-from qoe import Feedback
+from qoe import Caps, Feedback
 from telemetry.feedback import FeedbackReceiver
 
 CHAT = "chatcmpl-5f0c2d3a-1111-4222-8333-444455556666"
@@ -62,6 +63,7 @@ async def client(holder: Holder) -> AsyncIterator[httpx.AsyncClient]:
         return await respond(request.path_params["request_id"], request, holder.tell)
 
     app = Starlette(routes=[Route(PATH, qoe, methods=["POST"])])
+    app.add_middleware(AccessMiddleware, caps=Caps(max_tds=20.0))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://replica") as client:
         yield client
@@ -75,6 +77,16 @@ async def test_a_word_is_passed_on_once_and_answered_without_a_body(
     answer = await client.post(f"/v1/qoe/{request_id}", json=word)
     assert (answer.status_code, answer.content) == (204, b"")
     assert holder.told == [(request_id, Feedback(12.0, False, 6.0))]
+
+
+async def test_a_pace_beyond_the_callers_cap_is_refused_as_in_a_request(
+    holder: Holder, client: httpx.AsyncClient
+) -> None:
+    answer = await client.post(f"/v1/qoe/{CHAT}", json={"tds": 20.5})
+    assert answer.status_code == 400
+    said = answer.json()["error"]["message"]
+    assert said.startswith("tds=20.5 is invalid: it must be from 0.01 to 20 tokens/s")
+    assert holder.told == []
 
 
 async def test_the_media_type_is_of_no_account(

@@ -19,6 +19,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from deployments import ingress as module
+from deployments.access.guard import AccessSettings
 from deployments.ingress import ResumingIngress
 from deployments.relay import BrokenOffError
 from qoe import PROFILES
@@ -78,6 +79,7 @@ async def answer(
         max_continuations=limit,
         resume_timeout_s=0.1,
         default_expectation=PROFILES["reading"].expectation,
+        access=AccessSettings(),
     )
     request: dict[str, Any] = {"model": "tiny", "stream": True, **more}
     if method == "chat":
