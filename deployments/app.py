@@ -19,6 +19,7 @@ from deployments.engine import (
     resolve_accelerator,
 )
 from deployments.environment import require_streaming_environment
+from deployments.llm_router import serve_router
 from deployments.model import is_local, resolve_source
 from deployments.server import ACCESS_KEY, MOVES_KEY, AndesServer, LocalModel
 from scheduler.settings import SETTINGS_ENV
@@ -52,6 +53,8 @@ def build_app(args: dict[str, Any] | AppArgs) -> Application:
     serving: dict[str, Any] = {"llm_configs": [llm_config(parsed)]}
     if parsed.streaming == "handle":
         serving |= _ingress(parsed)
+    else:
+        serve_router()
     return build_openai_app(serving)
 
 

@@ -62,7 +62,8 @@ async def respond(request_id: str, request: Request, tell: Tell) -> Response:
     except UnknownHolderError as error:
         return _refused(503, "ServiceUnavailableError", str(error), "request_id")
     message = (
-        f"request_id={request_id!r:.300} is not being written: it has ended, or never was."
+        f"request_id={request_id!r:.300} is not the id of a stream that is being written: "
+        "it must be the `id` of its chunks, whatever the request called itself."
     )
     return _refused(404, "NotFoundError", message, "request_id")
 

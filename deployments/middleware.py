@@ -9,9 +9,11 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from deployments.access.caller import Caller, caller_of, path_of
 from deployments.continuation import continuation_refusal
+from deployments.nesting import MAX_DEPTH, nests_too_deep
 from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
 from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
 from qoe.tenant import parse_tenant
@@ -123,10 +125,12 @@ def _extra_args(body: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _misplaced(name: str, value: object) -> str:
-    return (
-        f"{name}={value!r:.40} is at the top level of the request: "
-        f'it belongs into "{FIELDS_KEY}", as in "{FIELDS_KEY}": {{"{name}": ...}}.'
-    )
+    return f"{name}={value!r:.40} is at the top level of the request: {_belongs(name)}"
+
+
+def _belongs(name: str) -> str:
+    where = f'"{FIELDS_KEY}"'
+    return f'it belongs into {where} of the body, as in {where}: {{"{name}": ...}}.'
 
 
 class QoEFieldsMiddleware:
@@ -137,7 +141,10 @@ class QoEFieldsMiddleware:
             where whoever asks has a profile or caps of its own, the same with the fields
             that say so.
         What the app sends is not touched.
-        A body that is not a JSON object goes through as it came.
+        A body that is not a JSON object goes through as it came, unless it nests so deep
+            that nobody could read it.
+        A QoE field is refused where nobody would look for it: beside `vllm_xargs`, in the
+            query, in a header.
     """
 
     def __init__(self, app: ASGIApp, *, default: Expectation) -> None:
@@ -147,6 +154,9 @@ class QoEFieldsMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _may_carry_fields(scope):
             await self._app(scope, receive, send)
+            return
+        if refusal := _refusal_of_scope(scope):
+            await _respond(refusal, send)
             return
         messages = await read_all(receive)
         body = b"".join(m.get("body", b"") for m in messages)
@@ -167,9 +177,11 @@ class QoEFieldsMiddleware:
         Raises:
             RefusedError: It must be refused.
         """
+        if nests_too_deep(body):
+            raise RefusedError(_TOO_DEEP)
         try:
             request = json.loads(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             return None
         if not isinstance(request, dict):
             return None
@@ -178,6 +190,23 @@ class QoEFieldsMiddleware:
             return None
         request[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added
         return json.dumps(request).encode()
+
+
+_TOO_DEEP = Refusal(
+    "body", f"The body nests too deep: arrays and objects may nest to {MAX_DEPTH} levels."
+)
+
+
+def _refusal_of_scope(scope: Scope) -> Refusal | None:
+    """Why a request must be refused before its body is read, or None."""
+    headers = [name.decode("latin-1").lower() for name, _ in scope["headers"]]
+    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+    for where, names in (("a header", headers), ("the query", [n for n, _ in query])):
+        for name in names:
+            field = name.replace("-", "_").removeprefix("x_")
+            if field.startswith(PREFIX):
+                return Refusal(field, f"{name} is in {where}: {_belongs(field)}")
+    return None
 
 
 def _may_carry_fields(scope: Scope) -> bool:

@@ -157,7 +157,8 @@ async def test_a_field_outside_vllm_xargs_is_told_where_it_belongs() -> None:
         pytest.param(b'["qoe_tds"]', id="not-an-object"),
         pytest.param(b'{"vllm_xargs": {"qoe_tds": 0}', id="not-json"),
         pytest.param(b"\xff\xfe\xfd", id="not-text"),
-        pytest.param(b"[" * 100_000, id="too-deep"),
+        pytest.param(b"[" * 150 + b"]" * 150, id="deep"),
+        pytest.param(json.dumps(PROMPT | {"suffix": "[{" * 5000}).encode(), id="brackets"),
         pytest.param(b'{"vllm_xargs": {"qoe_tds": ' + b"9" * 5000 + b"}}", id="too-long"),
         pytest.param(b"", id="empty"),
     ],
@@ -166,6 +167,30 @@ async def test_what_is_not_a_bad_field_reaches_the_app_as_it_came(body: bytes) -
     client = await ask(body)
     assert client.app.body == body
     assert client.sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
+async def test_what_nests_too_deep_to_be_read_is_the_clients_fault(bracket: bytes) -> None:
+    client = await ask(bracket * 20_000)
+    assert error_of(client)["param"] == "body"
+    assert not client.app.seen
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"headers": [*JSON_HEADERS, (b"qoe-tds", b"4")]},
+        {"headers": [*JSON_HEADERS, (b"X-QoE-TDS", b"4")]},
+        {"query_string": b"a=1&qoe_tds=4"},
+    ],
+)
+async def test_a_field_in_a_header_or_in_the_query_is_told_where_it_belongs(
+    scope: dict[str, Any],
+) -> None:
+    client = await ask(json.dumps(PROMPT).encode(), **scope)
+    error = error_of(client)
+    assert error["param"] == "qoe_tds"
+    assert '"vllm_xargs": {"qoe_tds": ...}' in error["message"]
 
 
 @pytest.mark.parametrize(
