@@ -23,7 +23,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from deployments.access.guard import AccessSettings, guard
 from deployments.continuation import fields_set, obstacle
 from deployments.demo_page import FleetReports, mount_demo_page
-from deployments.feedback import PATH, ask_replicas, respond
+from deployments.feedback import PATH, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.middleware import FIELDS_KEY
 from deployments.relay import (
@@ -76,6 +76,7 @@ class ResumingIngress(OpenAiIngress):
         self._resume_timeout_s = resume_timeout_s
         self._default_expectation = default_expectation
         self._access = access
+        self._limit = FeedbackLimit()
 
     def _set_asgi_app(self, app: Any) -> None:
         # Serve has made the app of this replica, and has not started it.
@@ -89,7 +90,7 @@ class ResumingIngress(OpenAiIngress):
 
     async def qoe(self, request_id: str, request: Request) -> Response:
         """What a client says of its reader goes to the replica that writes its stream."""
-        return await respond(request_id, request, self._tell)
+        return await respond(request_id, request, self._tell, self._limit)
 
     async def _tell(self, request_id: str, feedback: Feedback) -> bool:
         handles = self._default_serve_handles.values()

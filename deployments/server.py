@@ -26,7 +26,7 @@ from deployments.continuation import fields_set
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.environment import variable
 from deployments.feedback import PATH as FEEDBACK_PATH
-from deployments.feedback import EngineEars, ask_replicas, respond
+from deployments.feedback import EngineEars, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import Refusal, refusal_of
@@ -166,10 +166,11 @@ class AndesServer(LLMServer):
 
     async def __serve_build_asgi_app__(self) -> Any:
         app = await super().__serve_build_asgi_app__()
+        limit = FeedbackLimit()
 
         @app.post(FEEDBACK_PATH)  # type: ignore[untyped-decorator]
         async def qoe(request_id: str, request: Request) -> Response:
-            return await respond(request_id, request, self._tell)
+            return await respond(request_id, request, self._tell, limit)
 
         app.add_middleware(FirstByteMiddleware)
         access = self._llm_config.experimental_configs.get(ACCESS_KEY, {})

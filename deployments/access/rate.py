@@ -38,6 +38,10 @@ class TokenBucket:
             return 0.0
         return (1.0 - self._left) / self._rate_per_s
 
+    def give_back(self) -> None:
+        """A request that passed has cost nothing after all."""
+        self._left = min(self._burst, self._left + 1.0)
+
 
 def retry_after_s(wait_s: float) -> int:
     """`wait_s` as the header `Retry-After` takes it: whole seconds, at least one."""

@@ -20,7 +20,7 @@ from deployments.access.guard import AccessSettings, guard
 from deployments.access.keys import KEYS_ENV
 from deployments.config import CapArgs
 from deployments.demo_page import FleetReports, mount_demo_page
-from deployments.feedback import PATH, respond
+from deployments.feedback import PATH, FeedbackLimit, respond
 from qoe import PROFILES, Feedback
 
 APP, VOICE = "a" * 32, "v" * 32
@@ -72,7 +72,8 @@ async def _qoe(request: Request) -> Response:
     async def tell(request_id: str, feedback: Feedback) -> bool:
         return True
 
-    return await respond(request.path_params["request_id"], request, tell)
+    limit = FeedbackLimit()
+    return await respond(request.path_params["request_id"], request, tell, limit)
 
 
 def _app(keys: str, root_path: str = "", **caps: float) -> httpx.AsyncClient:
