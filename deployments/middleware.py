@@ -16,7 +16,7 @@ from deployments.continuation import continuation_refusal
 from deployments.nesting import MAX_DEPTH, nests_too_deep
 from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
 from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
-from qoe.tenant import parse_tenant
+from qoe.tenant import SHARE_FIELD, TENANT_FIELD, parse_tenant
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -98,7 +98,8 @@ def admitted(
     # Nobody watches the tokens of an answer in one piece: it claims nothing by itself.
     is_stream = body.get("stream") not in (None, False)
     claims = is_stream or any(name in fields for name in EXPECTATION_FIELDS)
-    return added if claims else {}
+    tenant = {} if caller.name is None else {TENANT_FIELD: caller.name}
+    return (added if claims else {}) | tenant
 
 
 def _admit(
@@ -110,12 +111,19 @@ def _admit(
     try:
         added = admit(fields, default, caller.caps, caller.profile)
         parse_tenant(fields)
+        _require_own_tenant(fields, caller)
         received = parse_progress(fields).tokens
     except ExpectationError as error:
         raise RefusedError(Refusal(error.field, str(error))) from None
     if received and (why := continuation_refusal(body, received)):
         raise RefusedError(Refusal(RESUME_FIELD, why))
     return added
+
+
+def _require_own_tenant(fields: Mapping[str, object], caller: Caller) -> None:
+    for name in (TENANT_FIELD, SHARE_FIELD):
+        if caller.name is not None and name in fields:
+            raise ExpectationError(name, fields[name], "left out: the API key says whose")
 
 
 def _extra_args(body: Mapping[str, object]) -> Mapping[str, object]:

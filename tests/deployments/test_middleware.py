@@ -292,7 +292,8 @@ async def test_who_leaves_it_open_gets_the_callers_profile_and_no_more_than_its_
     client = await ask(body, **{SCOPE_KEY: caller, "headers": headers})
     asked = json.loads(client.app.body)
     kept = (extra.get("vllm_xargs") or {}) | {}
-    assert asked.pop("vllm_xargs") == kept | {"qoe_profile": "listening", "qoe_weight": 0.5}
+    added = {"qoe_profile": "listening", "qoe_weight": 0.5, "qoe_tenant": "voice"}
+    assert asked.pop("vllm_xargs") == kept | added
     assert asked == PROMPT | {"stream": True}
 
 
@@ -300,7 +301,17 @@ async def test_an_answer_in_one_piece_claims_nothing_that_it_does_not_say() -> N
     caller = Caller("voice", Caps(max_weight=0.5), profile="listening")
     body = json.dumps(PROMPT).encode()
     client = await ask(body, **{SCOPE_KEY: caller})
-    assert client.app.body == body
+    assert json.loads(client.app.body)["vllm_xargs"] == {"qoe_tenant": "voice"}
     # Unless it says something: then it counts as much as a stream.
     client = await ask(with_fields({"qoe_tds": 3}), **{SCOPE_KEY: caller})
     assert json.loads(client.app.body)["vllm_xargs"]["qoe_weight"] == 0.5
+
+
+@pytest.mark.parametrize(("name", "value"), [("qoe_tenant", "other"), ("qoe_share", 100)])
+async def test_who_has_a_key_shares_as_that_key_and_nobody_else(
+    name: str, value: Any
+) -> None:
+    error = error_of(await ask(with_fields({name: value}), **{SCOPE_KEY: CAPPED}))
+    assert error["param"] == name
+    # Without keys nobody knows better.
+    assert (await ask(with_fields({name: value}))).sent[0]["status"] == 200
