@@ -7,6 +7,7 @@ SHELL := bash
 PYTHON ?= python3
 CONFIG ?= serve_config.yaml
 PORT ?=
+HOST ?=
 # Where the Azure 2023 conversation trace lies; without it the load is synthetic.
 TRACE ?= ../shared/data/traces/azure_conv.csv
 DEMO_ARGS ?=
@@ -40,8 +41,8 @@ $(STAMP): pyproject.toml requirements-cpu-overrides.txt | .venv/bin/uv
 		$(UV_ARGS_$(HARDWARE)) --editable '.[$(HARDWARE),dev]'
 	touch $@
 
-run: install ## Start the service in the foreground (CONFIG=, PORT=); Ctrl-C stops it.
-	@exec $(BIN)/python -m deployments.launch run --config $(CONFIG) $(if $(PORT),--port $(PORT))
+run: install ## Start the service in the foreground (CONFIG=, PORT=, HOST=); Ctrl-C stops it.
+	@exec $(BIN)/python -m deployments.launch run --config $(CONFIG) $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
 
 stop: install ## Stop the service from elsewhere, and what a crash left of it.
 	@$(BIN)/python -m deployments.launch stop

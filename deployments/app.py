@@ -8,6 +8,8 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 from ray.serve.llm import LLMConfig, build_openai_app
 
+from deployments.access.guard import AccessSettings
+from deployments.access.keys import load_keys
 from deployments.autoscaling import autoscaling_options
 from deployments.config import AppArgs
 from deployments.engine import (
@@ -17,8 +19,15 @@ from deployments.engine import (
     resolve_accelerator,
 )
 from deployments.environment import require_streaming_environment
+from deployments.llm_router import serve_router
 from deployments.model import is_local, resolve_source
-from deployments.server import KEEP_ALIVE_KEY, MOVES_KEY, AndesServer, LocalModel
+from deployments.server import (
+    ACCESS_KEY,
+    KEEP_ALIVE_KEY,
+    MOVES_KEY,
+    AndesServer,
+    LocalModel,
+)
 from scheduler.settings import SETTINGS_ENV
 
 # Dotted paths: the engine and Serve's routers import them in their own processes.
@@ -46,9 +55,12 @@ def build_app(args: dict[str, Any] | AppArgs) -> Application:
     parsed = args if isinstance(args, AppArgs) else AppArgs.parse(args)
     require_engine_kwargs(parsed.engine_kwargs)
     require_streaming_environment(parsed.streaming)
+    load_keys(parsed.api_keys_file, parsed.caps.caps())
     serving: dict[str, Any] = {"llm_configs": [llm_config(parsed)]}
     if parsed.streaming == "handle":
         serving |= ingress_options(parsed)
+    else:
+        serve_router()
     return build_openai_app(serving)
 
 
@@ -72,6 +84,7 @@ def ingress_options(args: AppArgs) -> dict[str, Any]:
                 "resume_timeout_s": args.resume_timeout_s,
                 "default_expectation": args.default_profile,
                 "keep_alive_interval_s": args.keep_alive_interval_s,
+                "access": AccessSettings.of(args),
             },
         },
     }
@@ -99,6 +112,7 @@ def llm_config(args: AppArgs) -> LLMConfig:
         experimental_configs={
             "stream_batching_interval_ms": 0,
             KEEP_ALIVE_KEY: args.keep_alive_interval_s,
+            ACCESS_KEY: AccessSettings.of(args).model_dump(),
         }
         | ({MOVES_KEY: moves.model_dump()} if (moves := args.moves) else {}),
         callback_config={"callback_class": LocalModel} if is_local(source) else {},

@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from qoe import PROFILES, Expectation
-from qoe.expectation import PATIENCE_RANGE_S
+from qoe import PROFILES, Caps, Expectation
+from qoe.expectation import PATIENCE_RANGE_S, TDS_RANGE, TTFT_RANGE_S, WEIGHT_RANGE
 from router.mover import MoveSettings
 from router.scaling import ScalingSettings
 from router.settings import RouterSettings
@@ -55,6 +55,25 @@ class ModelArgs(_Strict):
         min_length=1,
         description="Hub id or local directory; a relative one starts at the project root.",
     )
+
+
+class CapArgs(_Strict):
+    """The most that a request may ask for."""
+
+    max_weight: float = Field(
+        default=1.0,
+        ge=WEIGHT_RANGE[0],
+        le=WEIGHT_RANGE[1],
+        description="Readers that one may count for: whoever counts for more takes it "
+        "from others.",
+    )
+    max_tds: float = Field(default=TDS_RANGE[1], ge=TDS_RANGE[0], le=TDS_RANGE[1])
+    min_ttft_s: float = Field(
+        default=TTFT_RANGE_S[0], ge=TTFT_RANGE_S[0], le=TTFT_RANGE_S[1]
+    )
+
+    def caps(self) -> Caps:
+        return Caps(**self.model_dump())
 
 
 class AndesArgs(SchedulerSettings):
@@ -142,6 +161,16 @@ class AppArgs(_Strict):
         le=PATIENCE_RANGE_S[1],
         description="A request that says nothing is refused when its first token cannot "
         "come within this; null for never.",
+    )
+    caps: CapArgs = Field(
+        default_factory=CapArgs,
+        description="What a request may ask for; an API key may have caps of its own.",
+    )
+    api_keys_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A list of API keys, on every node; null for those of the "
+        "environment, or none.",
     )
     streaming: Literal["direct", "handle"] = Field(
         default="direct",
@@ -251,6 +280,7 @@ _MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
     (): AppArgs,
     ("model",): ModelArgs,
     ("andes",): AndesArgs,
+    ("caps",): CapArgs,
     ("autoscaling",): ScalingSettings,
     ("moves",): MoveSettings,
 }

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from deployments.middleware import ASGIApp, Message, Receive, Scope, Send
 from deployments.tiny_model import PROJECT_ROOT
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,17 @@ logger = logging.getLogger(__name__)
 PATH = "/demo"
 PAGE_DIR = PROJECT_ROOT / "web" / "static"
 PACER_DIR = PROJECT_ROOT / "pacer" / "js"
+# Nothing but its own files runs in the page, whatever a model writes; nobody frames it.
+HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        b"font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 # Every replica is asked once in that time, however many people look.
 FRESH_S = 0.25
 ANSWER_TIMEOUT_S = 5.0
@@ -101,6 +113,21 @@ def _replica_view(answer: Answer) -> dict[str, Any]:
     }
 
 
+class SafeHeaders:
+    """Tells a browser what the page may do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, told)
+
+
 def mount_demo_page(
     app: Starlette,
     reports: FleetReports,
@@ -129,6 +156,9 @@ def mount_demo_page(
             Mount("/pacer", StaticFiles(directory=pacer_dir)),
             Mount("/", StaticFiles(directory=page_dir, html=True)),
         ],
-        middleware=[Middleware(GZipMiddleware, minimum_size=1024)],
+        middleware=[
+            Middleware(SafeHeaders),
+            Middleware(GZipMiddleware, minimum_size=1024),
+        ],
     )
     app.router.routes[:0] = [Route(PATH, to_page), Mount(PATH, page)]

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from deployments.access.caller import caller_of
+from deployments.access.rate import TokenBucket, retry_after_s
 from qoe import ExpectationError, Feedback, parse_feedback
+from qoe.feedback import PACE_FIELD
 from telemetry.channel import new_endpoint
 from telemetry.feedback import FeedbackSender, ReaderWord
 
@@ -29,6 +34,12 @@ _JSON_ERRORS = (ValueError, RecursionError)
 # gave its own request counts only if it could be as hard to guess.
 _NAME = re.compile(r"(?:chat)?cmpl-.{32,256}", re.DOTALL)
 
+# A client has something to say about once a second.
+WORDS_PER_S, WORDS_AT_ONCE = 2.0, 10.0
+# Each word about a stream that nobody writes is a call of every replica.
+MISSES_PER_S, MISSES_AT_ONCE = 50.0, 200.0
+MAX_KNOWN_STREAMS = 4096
+
 Tell = Callable[[str, Feedback], Awaitable[bool]]
 
 
@@ -36,30 +47,68 @@ class UnknownHolderError(Exception):
     """Nobody says to write the stream, but not everybody has answered."""
 
 
-async def respond(request_id: str, request: Request, tell: Tell) -> Response:
+class FeedbackLimit:
+    """Bounds what words may cost one process that answers HTTP.
+
+    Invariants:
+        Of one stream, no more words than its client could need.
+        Of streams that nobody writes, no more than replicas answer without noticing it;
+            until then, and again soon, everybody else is heard.
+        Memory is bounded: who has been silent for longest starts anew.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._streams: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._misses = TokenBucket(MISSES_PER_S, MISSES_AT_ONCE, now_s)
+
+    def take(self, request_id: str) -> float:
+        """0 if a word about that stream may pass now, else the seconds until one may."""
+        bucket = self._streams.pop(request_id, None)
+        bucket = bucket or TokenBucket(WORDS_PER_S, WORDS_AT_ONCE, self._now_s)
+        self._streams[request_id] = bucket
+        if len(self._streams) > MAX_KNOWN_STREAMS:
+            self._streams.popitem(last=False)
+        return bucket.take() or self._misses.take()
+
+    def found(self) -> None:
+        """The stream of the word that passed is being written."""
+        self._misses.give_back()
+
+
+async def respond(
+    request_id: str, request: Request, tell: Tell, limit: FeedbackLimit
+) -> Response:
     """The answer to feedback: 204, or an error of OpenAI's shape.
 
-    400 names the field, 404 is for a stream that has ended or is somebody else's, and 503
-    for not knowing. Only 204 has changed anything.
+    400 names the field, 404 is for a stream that has ended or is somebody else's, 429 for
+    too many words, and 503 for not knowing. Only 204 has changed anything.
 
     Args:
         request_id: The `id` of a stream's chunks.
         request: Its body is the feedback.
         tell: Passes it on; whether anybody writes that stream.
+        limit: Of this process.
     """
     try:
         feedback = parse_feedback(await _body(request))
+        if feedback.tds is not None:
+            caps = caller_of(request.scope).caps
+            caps.require_pace(PACE_FIELD, feedback.tds, feedback.tds)
     except ExpectationError as error:
         return _refused(400, "BadRequestError", str(error), error.field)
+    if not _NAME.fullmatch(request_id):
+        return _unknown(request_id)
+    if wait_s := limit.take(request_id):
+        return _too_often(wait_s)
     try:
-        if _NAME.fullmatch(request_id) and await tell(request_id, feedback):
-            return Response(status_code=204)
+        is_told = await tell(request_id, feedback)
     except UnknownHolderError as error:
         return _refused(503, "ServiceUnavailableError", str(error), "request_id")
-    message = (
-        f"request_id={request_id!r:.300} is not being written: it has ended, or never was."
-    )
-    return _refused(404, "NotFoundError", message, "request_id")
+    if not is_told:
+        return _unknown(request_id)
+    limit.found()
+    return Response(status_code=204)
 
 
 async def ask_replicas(handles: Iterable[Any], request_id: str, feedback: Feedback) -> bool:
@@ -138,6 +187,22 @@ async def _body(request: Request) -> object:
     except _JSON_ERRORS:
         raise ExpectationError("body", body.decode(errors="replace"), "JSON") from None
     return parsed
+
+
+def _unknown(request_id: str) -> Response:
+    message = (
+        f"request_id={request_id!r:.300} is not the id of a stream that is being written: "
+        "it must be the `id` of its chunks, whatever the request called itself."
+    )
+    return _refused(404, "NotFoundError", message, "request_id")
+
+
+def _too_often(wait_s: float) -> Response:
+    again_s = retry_after_s(wait_s)
+    message = f"Too many words of readers: try again in {again_s} s."
+    refused = _refused(429, "RateLimitError", message, "request_id")
+    refused.headers["retry-after"] = str(again_s)
+    return refused
 
 
 def _refused(code: int, kind: str, message: str, field: str) -> Response:

@@ -20,9 +20,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from deployments.access.guard import AccessSettings, guard
 from deployments.continuation import fields_set, obstacle
 from deployments.demo_page import FleetReports, mount_demo_page
-from deployments.feedback import PATH, ask_replicas, respond
+from deployments.feedback import PATH, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.keep_alive import keep_alive
 from deployments.middleware import FIELDS_KEY
@@ -55,6 +56,7 @@ class ResumingIngress(OpenAiIngress):
         resume_timeout_s: How long a reader who has a part of an answer waits for more.
         default_expectation: Of readers who say nothing.
         keep_alive_interval_s: How long a stream may be silent; None for as long as it is.
+        access: Who may ask, and for what.
 
     Invariants:
         An answer of which nothing was sent is asked for again, as it was, unless the
@@ -69,6 +71,7 @@ class ResumingIngress(OpenAiIngress):
         resume_timeout_s: float,
         default_expectation: Expectation,
         keep_alive_interval_s: float | None = None,
+        access: AccessSettings,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -76,11 +79,14 @@ class ResumingIngress(OpenAiIngress):
         self._resume_timeout_s = resume_timeout_s
         self._default_expectation = default_expectation
         self._keep_alive_interval_s = keep_alive_interval_s
+        self._access = access
+        self._limit = FeedbackLimit()
 
     def _set_asgi_app(self, app: Any) -> None:
         # Serve has made the app of this replica, and has not started it.
         keep_alive(app, self._keep_alive_interval_s)
         app.add_middleware(FirstByteMiddleware, failed=UNAVAILABLE)
+        guard(app, self._access, self._default_expectation)
         mount_demo_page(app, FleetReports(self._any_handle))
         super()._set_asgi_app(app)
 
@@ -89,7 +95,7 @@ class ResumingIngress(OpenAiIngress):
 
     async def qoe(self, request_id: str, request: Request) -> Response:
         """What a client says of its reader goes to the replica that writes its stream."""
-        return await respond(request_id, request, self._tell)
+        return await respond(request_id, request, self._tell, self._limit)
 
     async def _tell(self, request_id: str, feedback: Feedback) -> bool:
         handles = self._default_serve_handles.values()

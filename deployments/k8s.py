@@ -21,6 +21,7 @@ from deployments.environment import DIRECT_STREAMING_ENV
 from deployments.service_config import (
     DEFAULT_CONFIG,
     DEFAULT_PORT,
+    EVERY_INTERFACE,
     ServiceConfig,
     load_config,
 )
@@ -81,7 +82,8 @@ def render(overlay: Path, config: Path = DEFAULT_CONFIG) -> str:
             mistake has a line that starts with the overlay's name.
     """
     try:
-        changed = load_config(config, _changes(overlay / ARGS_FILE))
+        changes = _changes(overlay / ARGS_FILE)
+        changed = load_config(config, changes, host=EVERY_INTERFACE)
         require_servable_on_kubernetes(changed)
     except ConfigError as error:
         lines = str(error).splitlines()

@@ -24,6 +24,10 @@ from deployments.service_config import DEFAULT_CONFIG
 START_TIMEOUT_S = 3600.0
 LAUNCHER_GRACE_S = 120.0
 WATCH_S = 1.0
+OPEN_TO_ALL = (
+    "WARNING: it listens on {host} and asks for no API key: whoever reaches this machine "
+    "may use the model. ANDES_API_KEYS or args.api_keys_file set keys."
+)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 console = Console()
@@ -33,6 +37,7 @@ console = Console()
 def run_command(
     config: Annotated[Path, typer.Option(help="A Serve config.")] = DEFAULT_CONFIG,
     port: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
+    host: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
 ) -> None:
     """Start the service, say where it is, and stop it with Ctrl-C."""
     # Serve tells every process that talks to it about its long poll.
@@ -43,7 +48,11 @@ def run_command(
         with (
             console.status("starting") as status,
             service(
-                config, port=port, start_timeout_s=START_TIMEOUT_S, progress=status.update
+                config,
+                port=port,
+                host=host,
+                start_timeout_s=START_TIMEOUT_S,
+                progress=status.update,
             ) as running,
         ):
             status.stop()
@@ -79,7 +88,7 @@ def _announce(running: Service, took_s: float) -> None:
     }
     console.print(f"Ready after {took_s:.0f} s: [bold]{running.base_url}[/]. Try it:\n")
     console.print(
-        f"curl -N {running.base_url}/chat/completions "
+        f"curl -N {running.base_url}/chat/completions {_key_option(running)}"
         f"-H 'Content-Type: application/json' -d '{json.dumps(request)}'\n",
         soft_wrap=True,
         markup=False,
@@ -87,6 +96,13 @@ def _announce(running: Service, took_s: float) -> None:
     )
     page = running.base_url.removesuffix("/v1") + PATH
     console.print(f"In a browser: [bold]{page}[/]. Ctrl-C stops it; so does `make stop`.")
+    if not (running.config.is_local or running.config.authorization()):
+        console.print(OPEN_TO_ALL.format(host=running.config.host), style="bold red")
+
+
+def _key_option(running: Service) -> str:
+    is_asked_for = bool(running.config.authorization())
+    return '-H "Authorization: Bearer $KEY" ' if is_asked_for else ""
 
 
 def _watch() -> None:

@@ -9,11 +9,14 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
+from deployments.access.caller import Caller, caller_of, path_of
 from deployments.continuation import continuation_refusal
-from qoe import Expectation, ExpectationError, parse_expectation, parse_progress
-from qoe.fields import PREFIX, RESUME_FIELD
-from qoe.tenant import parse_tenant
+from deployments.nesting import MAX_DEPTH, nests_too_deep
+from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
+from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
+from qoe.tenant import SHARE_FIELD, TENANT_FIELD, parse_tenant
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -22,6 +25,8 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FIELDS_KEY = "vllm_xargs"
+# Of vLLM's endpoint for tokens, which takes its own parameters as they are.
+PARAMS_KEY, EXTRA_KEY = "sampling_params", "extra_args"
 FEEDBACK_PREFIX = "/v1/qoe/"
 
 
@@ -45,45 +50,109 @@ class Refusal:
         return json.dumps({"error": error}).encode()
 
 
+class RefusedError(Exception):
+    """`refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 def refusal_of(body: Mapping[str, object], default: Expectation) -> Refusal | None:
-    """Why the request must be refused, or None.
+    """Why the request must be refused, or None; for whoever needs no key.
+
+    Args:
+        body: What the client set of it.
+        default: What the deployment expects for requests that say nothing.
+    """
+    try:
+        admitted(body, default, Caller(None, Caps()))
+    except RefusedError as error:
+        return error.refusal
+    return None
+
+
+def admitted(
+    body: Mapping[str, object], default: Expectation, caller: Caller
+) -> dict[str, object]:
+    """The QoE fields that the request must have beyond those that it has; mostly none.
 
     Args:
         body: What the client set of it. QoE fields do not belong into its top level;
             `vllm_xargs` that are no mapping are vLLM's to refuse.
         default: What the deployment expects for requests that say nothing.
+        caller: Whoever asks.
+
+    Raises:
+        RefusedError: It must be refused.
     """
     for name in body:
         if name.startswith(PREFIX):
-            return Refusal(name, _misplaced(name, body[name]))
-    fields = body.get(FIELDS_KEY)
+            raise RefusedError(Refusal(name, _misplaced(name, body[name])))
+    if extra := _extra_args(body):
+        _admit(body, extra, default, caller)
+    fields = body.get(FIELDS_KEY) or {}
     if not isinstance(fields, Mapping):
-        return None
+        return {}
+    added = _admit(body, fields, default, caller)
+    # Nobody watches the tokens of an answer in one piece: it claims nothing by itself.
+    is_stream = body.get("stream") not in (None, False)
+    claims = is_stream or any(name in fields for name in EXPECTATION_FIELDS)
+    tenant = {} if caller.name is None else {TENANT_FIELD: caller.name}
+    return (added if claims else {}) | tenant
+
+
+def _admit(
+    body: Mapping[str, object],
+    fields: Mapping[str, object],
+    default: Expectation,
+    caller: Caller,
+) -> dict[str, object]:
     try:
-        parse_expectation(fields, default)
+        added = admit(fields, default, caller.caps, caller.profile)
         parse_tenant(fields)
+        _require_own_tenant(fields, caller)
         received = parse_progress(fields).tokens
     except ExpectationError as error:
-        return Refusal(error.field, str(error))
+        raise RefusedError(Refusal(error.field, str(error))) from None
     if received and (why := continuation_refusal(body, received)):
-        return Refusal(RESUME_FIELD, why)
-    return None
+        raise RefusedError(Refusal(RESUME_FIELD, why))
+    return added
+
+
+def _require_own_tenant(fields: Mapping[str, object], caller: Caller) -> None:
+    for name in (TENANT_FIELD, SHARE_FIELD):
+        if caller.name is not None and name in fields:
+            raise ExpectationError(name, fields[name], "left out: the API key says whose")
+
+
+def _extra_args(body: Mapping[str, object]) -> Mapping[str, object]:
+    params = body.get(PARAMS_KEY)
+    extra = params.get(EXTRA_KEY) if isinstance(params, Mapping) else None
+    return extra if isinstance(extra, Mapping) else {}
 
 
 def _misplaced(name: str, value: object) -> str:
-    return (
-        f"{name}={value!r:.40} is at the top level of the request: "
-        f'it belongs into "{FIELDS_KEY}", as in "{FIELDS_KEY}": {{"{name}": ...}}.'
-    )
+    return f"{name}={value!r:.40} is at the top level of the request: {_belongs(name)}"
+
+
+def _belongs(name: str) -> str:
+    where = f'"{FIELDS_KEY}"'
+    return f'it belongs into {where} of the body, as in {where}: {{"{name}": ...}}.'
 
 
 class QoEFieldsMiddleware:
-    """Answers 400 to a JSON request with a bad QoE field and is not there for the others.
+    """Answers 400 to a request with a bad QoE field, and is not there for the others.
 
     Invariants:
-        The app reads the same body, message by message, and then the same disconnect.
+        The app reads the same body, message by message, and then the same disconnect;
+            where whoever asks has a profile or caps of its own, the same with the fields
+            that say so.
         What the app sends is not touched.
-        A body that is not a JSON object goes through as it came.
+        A body that is not a JSON object goes through as it came, unless it nests so deep
+            that nobody could read it.
+        A QoE field is refused where nobody would look for it: beside `vllm_xargs`, in the
+            query, in a header.
     """
 
     def __init__(self, app: ASGIApp, *, default: Expectation) -> None:
@@ -91,39 +160,84 @@ class QoEFieldsMiddleware:
         self._default = default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _carries_json(scope):
+        if not _may_carry_fields(scope):
             await self._app(scope, receive, send)
             return
-        messages = await _read_all(receive)
-        if refusal := self._refusal(b"".join(m.get("body", b"") for m in messages)):
+        if refusal := _refusal_of_scope(scope):
             await _respond(refusal, send)
             return
-        await self._app(scope, _replay(messages, receive), send)
+        messages = await read_all(receive)
+        body = b"".join(m.get("body", b"") for m in messages)
+        try:
+            changed = self._admitted(scope, body)
+        except RefusedError as error:
+            await _respond(error.refusal, send)
+            return
+        if changed is not None:
+            scope["headers"] = _with_length(scope["headers"], len(changed))
+            whole = {"type": "http.request", "body": changed, "more_body": False}
+            messages = [whole, *(m for m in messages if m["type"] != "http.request")]
+        await self._app(scope, replay(messages, receive), send)
 
-    def _refusal(self, body: bytes) -> Refusal | None:
+    def _admitted(self, scope: Scope, body: bytes) -> bytes | None:
+        """The body with more fields; None for the body as it is.
+
+        Raises:
+            RefusedError: It must be refused.
+        """
+        if nests_too_deep(body):
+            raise RefusedError(_TOO_DEEP)
         try:
             request = json.loads(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             return None
         if not isinstance(request, dict):
             return None
-        return refusal_of(request, self._default)
+        added = admitted(request, self._default, caller_of(scope))
+        if not added:
+            return None
+        request[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added
+        return json.dumps(request).encode()
 
 
-def _carries_json(scope: Scope) -> bool:
+_TOO_DEEP = Refusal(
+    "body", f"The body nests too deep: arrays and objects may nest to {MAX_DEPTH} levels."
+)
+
+
+def _refusal_of_scope(scope: Scope) -> Refusal | None:
+    """Why a request must be refused before its body is read, or None."""
+    headers = [name.decode("latin-1").lower() for name, _ in scope["headers"]]
+    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+    for where, names in (("a header", headers), ("the query", [n for n, _ in query])):
+        for name in names:
+            field = name.replace("-", "_").removeprefix("x_")
+            if field.startswith(PREFIX):
+                return Refusal(field, f"{name} is in {where}: {_belongs(field)}")
+    return None
+
+
+def _may_carry_fields(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "POST":
         return False
     # Feedback has fields of its own, and its own refusals.
-    if scope.get("path", "").startswith(FEEDBACK_PREFIX):
+    if path_of(scope).startswith(FEEDBACK_PREFIX):
         return False
-    # vLLM refuses every other media type before it looks at the body.
+    # vLLM takes `application/json`, and its framework what ends in `+json`.
     return any(
-        name == b"content-type" and b"application/json" in value.lower()
+        name == b"content-type" and b"json" in value.lower()
         for name, value in scope["headers"]
     )
 
 
-async def _read_all(receive: Receive) -> list[Message]:
+def _with_length(
+    headers: list[tuple[bytes, bytes]], length: int
+) -> list[tuple[bytes, bytes]]:
+    kept = [pair for pair in headers if pair[0] != b"content-length"]
+    return [*kept, (b"content-length", str(length).encode())]
+
+
+async def read_all(receive: Receive) -> list[Message]:
     """The messages of the body, up to its end or to the client's going away."""
     messages = [await receive()]
     while messages[-1]["type"] == "http.request" and messages[-1].get("more_body"):
@@ -131,7 +245,7 @@ async def _read_all(receive: Receive) -> list[Message]:
     return messages
 
 
-def _replay(messages: list[Message], receive: Receive) -> Receive:
+def replay(messages: list[Message], receive: Receive) -> Receive:
     waiting = iter(messages)
 
     async def replayed() -> Message:

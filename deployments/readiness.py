@@ -66,7 +66,9 @@ def _ask(config: ServiceConfig) -> None:
     request = {"model": config.args.model.id, "prompt": "Hello", "max_tokens": 1}
     url = f"{config.base_url}/completions"
     deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
-    with httpx.Client(trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
+    with httpx.Client(
+        trust_env=False, timeout=REQUEST_TIMEOUT_S, headers=config.authorization()
+    ) as client:
         while True:
             # HAProxy learns of the replicas a moment after Serve says that they run.
             problem = _problem(client, url, request)

@@ -20,8 +20,8 @@ class Running(BaseModel):
         launcher: The process that started it, and means to stop it.
         ray_address: The Ray cluster it runs on.
         own_ray: That cluster, if it was started for the service.
-        haproxy_mark: Part of the command line of its HAProxy and of nobody else's.
-        replica_mark: The same, of its replicas.
+        haproxy_mark: Folder of its HAProxy, which is in the command line of nobody else's.
+        replica_mark: Part of the command line of its replicas and of nobody else's.
         ports: What it listens on.
     """
 

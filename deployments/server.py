@@ -20,16 +20,17 @@ from ray.serve.llm import LLMServer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deployments.access.guard import AccessSettings, guard
 from deployments.autoscaling import autoscaling_stats
 from deployments.continuation import fields_set
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.environment import variable
 from deployments.feedback import PATH as FEEDBACK_PATH
-from deployments.feedback import EngineEars, ask_replicas, respond
+from deployments.feedback import EngineEars, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.keep_alive import keep_alive
 from deployments.metrics import ReplicaMetrics
-from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
+from deployments.middleware import Refusal, refusal_of
 from deployments.moves.contract import HandOver, Piece
 from deployments.moves.peers import Peers
 from deployments.moves.replica import Moving
@@ -47,6 +48,8 @@ ENGINE_WATCH_PERIOD_S = 0.25
 MOVES_KEY = "andes_moves"
 # How many seconds a stream may be silent; absent or None for as long as it is.
 KEEP_ALIVE_KEY = "andes_keep_alive_interval_s"
+# The fields of `AccessSettings`; absent for its defaults.
+ACCESS_KEY = "andes_access"
 
 
 class AndesServer(LLMServer):
@@ -166,14 +169,16 @@ class AndesServer(LLMServer):
 
     async def __serve_build_asgi_app__(self) -> Any:
         app = await super().__serve_build_asgi_app__()
+        limit = FeedbackLimit()
 
         @app.post(FEEDBACK_PATH)  # type: ignore[untyped-decorator]
         async def qoe(request_id: str, request: Request) -> Response:
-            return await respond(request_id, request, self._tell)
+            return await respond(request_id, request, self._tell, limit)
 
         keep_alive(app, self._llm_config.experimental_configs.get(KEEP_ALIVE_KEY))
         app.add_middleware(FirstByteMiddleware)
-        app.add_middleware(QoEFieldsMiddleware, default=_default_expectation())
+        access = self._llm_config.experimental_configs.get(ACCESS_KEY, {})
+        guard(app, AccessSettings.model_validate(access), _default_expectation())
         mount_demo_page(app, FleetReports(_own_handle))
         return app
 

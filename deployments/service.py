@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import ray
 import yaml
 from ray import serve
+from ray.serve._private.constants import RAY_SERVE_HAPROXY_CONFIG_FILE_LOC
 from ray.serve.handle import DeploymentHandle
 
 from deployments import cluster, readiness
@@ -37,6 +39,7 @@ START_TIMEOUT_S = 600.0
 # A Serve that has just been stopped holds its ports for some ten seconds.
 PORT_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
+HAPROXY_DIR = Path(RAY_SERVE_HAPROXY_CONFIG_FILE_LOC).parent
 HAPROXY_PORTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
@@ -82,6 +85,7 @@ def service(
     overrides: Mapping[str, Any] | None = None,
     *,
     port: int | None = None,
+    host: str | None = None,
     start_timeout_s: float = START_TIMEOUT_S,
     progress: Progress = lambda _: None,
 ) -> Iterator[Service]:
@@ -96,6 +100,7 @@ def service(
         overrides: Changes of its `args`, such as `{"scheduler": "fcfs"}`; mappings are
             merged, None takes a key away.
         port: HTTP port instead of the file's.
+        host: Interface of that port instead of the file's.
         start_timeout_s: How long to wait for the first token.
         progress: Told in a few words what is being waited for.
 
@@ -103,7 +108,8 @@ def service(
         ConfigError: The configuration cannot be served.
         ServiceError: The service did not come up, or not go.
     """
-    config = load_config(config_path, overrides, port)
+    config = load_config(config_path, overrides, port, host)
+    config.authorization()
     resolve_source(config.args.model.source)
     _stop_leftover()
     _require_free_ports(config)
@@ -131,6 +137,8 @@ def stop() -> bool:
     _shut_serve_down(running)
     # HAProxy runs apart and can outlive Ray: it would answer 503 to whoever comes next.
     end(processes_with(running.haproxy_mark), STOP_TIMEOUT_S)
+    # Serve makes such a folder in the temporary one for each node, and leaves it.
+    shutil.rmtree(running.haproxy_mark, ignore_errors=True)
     if running.own_ray:
         cluster.stop(running.own_ray)
     wait_until(
@@ -201,7 +209,7 @@ def _running(config: ServiceConfig, address: str, own: cluster.OwnRay | None) ->
         launcher=ProcessRef.of(os.getpid()),
         ray_address=address,
         own_ray=own,
-        haproxy_mark=f"haproxy-serve/{ray.get_runtime_context().get_node_id()}/",
+        haproxy_mark=f"{HAPROXY_DIR}/{ray.get_runtime_context().get_node_id()}/",
         replica_mark=f"ServeReplica:{config.app}:",
         ports=_ports(config),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from typing import Any
 
 import yaml
 
+from deployments.access.keys import load_keys
 from deployments.config import AppArgs, ConfigError
 from deployments.tiny_model import PROJECT_ROOT
 
 DEFAULT_CONFIG = PROJECT_ROOT / "serve_config.yaml"
 IMPORT_PATH = "deployments.app:build_app"
 DEFAULT_PORT = 8000
+LOOPBACK, EVERY_INTERFACE = "127.0.0.1", "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,41 @@ class ServiceConfig:
     route_prefix: str
 
     @property
+    def host(self) -> str:
+        """Interface of the HTTP port; Serve's own default where the file says nothing."""
+        return str(self.serve["http_options"].get("host", EVERY_INTERFACE))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the HTTP port."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.route_prefix}/v1"
+        host = LOOPBACK if self.host in (EVERY_INTERFACE, "::") else self.host
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self.port}{self.route_prefix}/v1"
+
+    def authorization(self) -> dict[str, str]:
+        """The header that the service asks for; none where it asks for no key.
+
+        Raises:
+            ConfigError: Its keys are missing, or bad.
+        """
+        keys = load_keys(self.args.api_keys_file, self.args.caps.caps())
+        if not keys:
+            return {}
+        return {"Authorization": f"Bearer {keys[0].key.get_secret_value()}"}
 
 
 def load_config(
     path: Path = DEFAULT_CONFIG,
     overrides: Mapping[str, Any] | None = None,
     port: int | None = None,
+    host: str | None = None,
 ) -> ServiceConfig:
     """The config file at `path`, changed.
 
@@ -53,6 +83,7 @@ def load_config(
         overrides: Merged into the application's `args`, mappings key by key; None takes
             a key away.
         port: Replaces the file's HTTP port.
+        host: Replaces the file's host.
 
     Raises:
         ConfigError: No such file, not such a config, or bad arguments; the message says
@@ -63,6 +94,8 @@ def load_config(
     application["args"] = merged(application.get("args") or {}, overrides or {})
     http = serve.setdefault("http_options", {})
     http["port"] = port or http.get("port", DEFAULT_PORT)
+    if host is not None:
+        http["host"] = host
     return ServiceConfig(
         serve=serve,
         app=application.get("name", "default"),

@@ -1,5 +1,6 @@
 """What a reader experiences: expectation, digestion, score and forecast. Pure numpy."""
 
+from qoe.caps import Caps, admit
 from qoe.expectation import PROFILES, Expectation, ExpectationError, Profile
 from qoe.feedback import Feedback, parse_feedback
 from qoe.fields import (
@@ -18,12 +19,14 @@ from qoe.stream_table import StreamTable
 __all__ = [
     "FRESH",
     "PROFILES",
+    "Caps",
     "Expectation",
     "ExpectationError",
     "Feedback",
     "Profile",
     "Progress",
     "StreamTable",
+    "admit",
     "area_qoe",
     "delay_qoe",
     "expectation_or_default",

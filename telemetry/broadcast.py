@@ -1,7 +1,9 @@
 """How reports travel from a replica to every router, soon and over the network.
 
 Serve's routing stats carry one a second (`routing_stats`); they also say where the replica
-broadcasts. Both ends keep the newest report only, as the channel below them does.
+broadcasts, and the key to it. What travels is encrypted (ZMQ's CURVE): who has not heard
+the key from Serve hears nothing, and nobody else can speak for a replica.
+Both ends keep the newest report only, as the channel below them does.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
@@ -27,7 +28,9 @@ REPEAT_S = 1.0
 # A host that vanished leaves its connections open; a peer silent for this long is gone.
 HEARTBEAT_MS = 5000
 MAX_RECONNECT_MS = 2000
-# Names a broadcaster: the next one on its port is somebody else.
+# A broadcaster is known by its public key, as ZMQ writes it, and named by the beginning of
+# it: the next one on its port is somebody else.
+KEY_CHARS = 40
 NAME_BYTES = 12
 # A poll ends although reports come faster than they are read.
 MAX_MESSAGES_A_POLL = 1024
@@ -48,7 +51,7 @@ class ReportBroadcaster(Channel):
         period_s: Seconds between looks.
 
     Attributes:
-        endpoint: Where to listen, for a `ReportListener`.
+        endpoint: Where to listen and the key, for a `ReportListener` and nobody else.
         failed_total: Looks or sends that failed.
 
     Raises:
@@ -63,9 +66,16 @@ class ReportBroadcaster(Channel):
         period_s: float = PERIOD_S,
     ) -> None:
         address = f"tcp://[{host}]:*" if ":" in host else f"tcp://{host}:*"
-        super().__init__(zmq.PUB, lambda s: _over_network(s, address).bind(address))
-        self._name = uuid.uuid4().hex[:NAME_BYTES]
-        self.endpoint = f"{self._socket.getsockopt_string(zmq.LAST_ENDPOINT)}#{self._name}"
+        key = ""
+
+        def attach(socket: zmq.Socket[bytes]) -> None:
+            nonlocal key
+            key = seal(_over_network(socket, address))
+            socket.bind(address)
+
+        super().__init__(zmq.PUB, attach)
+        self._name = key[:NAME_BYTES]
+        self.endpoint = f"{self._socket.getsockopt_string(zmq.LAST_ENDPOINT)}#{key}"
         self.failed_total = 0
         self._engine_latest = latest
         self._period_s = period_s
@@ -153,7 +163,7 @@ class ReportListener(Channel):
     """
 
     def __init__(self) -> None:
-        super().__init__(zmq.SUB, lambda s: s.subscribe(b""))
+        super().__init__(zmq.SUB, lambda s: _introduced(s).subscribe(b""))
         self.refused_total = 0
         self.missed_total = 0
         self._lock = threading.Lock()
@@ -169,20 +179,23 @@ class ReportListener(Channel):
 
     def connect(self, replica: Hashable, endpoint: str) -> None:
         """Listen to `replica` at its broadcaster's `endpoint` instead of an earlier one."""
-        address, _, name = endpoint.partition("#")
-        if self._names.get(replica) == name.encode():
+        address, _, key = endpoint.partition("#")
+        name = key[:NAME_BYTES].encode()
+        if self._names.get(replica) == name:
             return
         self.disconnect(replica)
         with self._lock:
             if self._socket.closed:
                 return
             try:
+                self._socket.curve_serverkey = key.encode()
                 _over_network(self._socket, address).connect(address)
             except zmq.ZMQError as error:
-                self._refuse(f"endpoint {endpoint!r}: {error}")
+                # The key is nobody's business.
+                self._refuse(f"endpoint {address!r}: {error}")
                 return
-            self._names[replica] = name.encode()
-            self._sources[name.encode()] = _Source(replica, address)
+            self._names[replica] = name
+            self._sources[name] = _Source(replica, address)
 
     def disconnect(self, replica: Hashable) -> None:
         """Stop listening to `replica`, if anybody was."""
@@ -235,6 +248,20 @@ class ReportListener(Channel):
         self.refused_total += 1
         if self.refused_total == 1:
             logger.warning("Refused what is no engine report: %s", what)
+
+
+def seal(socket: zmq.Socket[bytes]) -> str:
+    """Have `socket` talk to those only who know the key that is returned."""
+    public, secret = zmq.curve_keypair()
+    socket.curve_server = True
+    socket.curve_secretkey = secret
+    return public.decode()
+
+
+def _introduced(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """`socket` with keys of its own, which the other end needs and does not ask about."""
+    socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+    return socket
 
 
 def _over_network(socket: zmq.Socket[bytes], address: str) -> zmq.Socket[bytes]:

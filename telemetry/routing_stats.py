@@ -23,7 +23,7 @@ _FAST_PATH_ONLY = ("harm", "accepted_keys", "slack_histogram")
 def to_routing_stats(
     report: EngineReport | None, endpoint: str | None = None
 ) -> dict[str, Any]:
-    """What `record_routing_stats` returns: plain values, below 1 KB.
+    """What `record_routing_stats` returns: plain values, about 1 KB.
 
     Equal reports give equal stats, and without a report there is none in them. `seq` is
     among them, for routers to tell a silent engine by; an idle engine makes no new ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from deployments.demo_page import FRESH_S, FleetReports, fleet_view, mount_demo_page
+from deployments.demo_page import (
+    FRESH_S,
+    PACER_DIR,
+    PAGE_DIR,
+    FleetReports,
+    fleet_view,
+    mount_demo_page,
+)
 
 REPORT = {
     "accepting": True,
@@ -132,3 +140,23 @@ async def test_without_its_files_a_service_has_no_page(tmp_path: Path) -> None:
     async with app_with(Replicas(), page_dir=tmp_path / "none") as client:
         assert (await client.get("/demo/")).status_code == 404
         assert (await client.get("/v1/models")).text == "models"
+
+
+@pytest.mark.parametrize("path", ["/demo/", "/demo/js/main.js", "/demo/fleet", "/demo/no"])
+async def test_a_browser_is_told_to_run_nothing_but_the_pages_own_files(path: str) -> None:
+    async with app_with(Replicas([])) as client:
+        policy = (await client.get(path)).headers["content-security-policy"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
+    assert rules["script-src"] == rules["connect-src"] == "'self'"
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("folder", [PAGE_DIR, PACER_DIR], ids=["page", "pacer"])
+def test_what_a_model_writes_is_shown_as_text(folder: Path) -> None:
+    takes_markup = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment"
+        r"|\beval\(|new Function|srcdoc|setAttribute\(.on"
+    )
+    for script in folder.rglob("*.js"):
+        assert not takes_markup.search(script.read_text()), script.name

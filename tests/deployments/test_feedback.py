@@ -13,18 +13,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deployments.access.middleware import AccessMiddleware
 from deployments.feedback import (
     MAX_BODY_BYTES,
+    MAX_KNOWN_STREAMS,
     METHOD,
     PATH,
     EngineEars,
+    FeedbackLimit,
     UnknownHolderError,
     ask_replicas,
     engine_ids,
     respond,
 )
 from deployments.server import AndesServer
-from qoe import Feedback
+from qoe import Caps, Feedback
 from telemetry.feedback import FeedbackReceiver
 
 CHAT = "chatcmpl-5f0c2d3a-1111-4222-8333-444455556666"
@@ -59,9 +62,13 @@ def holder() -> Holder:
 @pytest.fixture
 async def client(holder: Holder) -> AsyncIterator[httpx.AsyncClient]:
     async def qoe(request: Request) -> Response:
-        return await respond(request.path_params["request_id"], request, holder.tell)
+        request_id = request.path_params["request_id"]
+        return await respond(request_id, request, holder.tell, limit)
+
+    limit = FeedbackLimit()
 
     app = Starlette(routes=[Route(PATH, qoe, methods=["POST"])])
+    app.add_middleware(AccessMiddleware, caps=Caps(max_tds=20.0))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://replica") as client:
         yield client
@@ -75,6 +82,16 @@ async def test_a_word_is_passed_on_once_and_answered_without_a_body(
     answer = await client.post(f"/v1/qoe/{request_id}", json=word)
     assert (answer.status_code, answer.content) == (204, b"")
     assert holder.told == [(request_id, Feedback(12.0, False, 6.0))]
+
+
+async def test_a_pace_beyond_the_callers_cap_is_refused_as_in_a_request(
+    holder: Holder, client: httpx.AsyncClient
+) -> None:
+    answer = await client.post(f"/v1/qoe/{CHAT}", json={"tds": 20.5})
+    assert answer.status_code == 400
+    said = answer.json()["error"]["message"]
+    assert said.startswith("tds=20.5 is invalid: it must be from 0.01 to 20 tokens/s")
+    assert holder.told == []
 
 
 async def test_the_media_type_is_of_no_account(
@@ -227,3 +244,40 @@ def test_a_word_comes_to_the_engine_that_listens() -> None:
     ears.close()
     ears.close()
     assert not ears.tell(["a"], PAUSED)
+
+
+def chat_id(number: int) -> str:
+    return f"chatcmpl-5f0c2d3a-1111-4222-8333-{number:012d}"
+
+
+async def test_a_client_that_says_too_much_is_told_when_to_go_on(
+    holder: Holder, client: httpx.AsyncClient
+) -> None:
+    holder.writes = {chat_id(1), chat_id(2)}
+    answers = [
+        await client.post(f"/v1/qoe/{chat_id(1)}", json={"tds": 5}) for _ in range(40)
+    ]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert int(refused[0].headers["retry-after"]) >= 1
+    assert refused[0].json()["error"]["type"] == "RateLimitError"
+    assert len(holder.told) == 40 - len(refused)
+    other = await client.post(f"/v1/qoe/{chat_id(2)}", json={"tds": 5})
+    assert other.status_code == 204
+
+
+def test_words_about_streams_that_are_written_cost_others_nothing() -> None:
+    limit = FeedbackLimit(now_s=lambda: 0.0)
+    for number in range(5000):
+        assert limit.take(chat_id(number)) == 0.0
+        limit.found()
+
+
+def test_guessing_ids_asks_replicas_only_so_often_and_remembers_only_so_much() -> None:
+    now_s = 0.0
+    limit = FeedbackLimit(now_s=lambda: now_s)
+    passed = sum(limit.take(chat_id(number)) == 0.0 for number in range(10_000))
+    assert passed == 200
+    assert len(limit._streams) == MAX_KNOWN_STREAMS
+    now_s = 1.0
+    assert limit.take(chat_id(10_001)) == 0.0

@@ -21,6 +21,7 @@ from ray.llm._internal.serve.core.ingress.ingress import OpenAiIngress, init
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from deployments import ingress as module
+from deployments.access.guard import AccessSettings
 from deployments.ingress import ResumingIngress
 from deployments.relay import BrokenOffError
 from qoe import PROFILES
@@ -78,6 +79,7 @@ def ingress_of(replicas: Replicas, limit: int = 3, **more: Any) -> ResumingIngre
         max_continuations=limit,
         resume_timeout_s=0.1,
         default_expectation=PROFILES["reading"].expectation,
+        access=AccessSettings(),
         **more,
     )
 

@@ -49,6 +49,15 @@ def test_what_is_rendered_is_a_config_of_serve_and_of_ours(path: Path) -> None:
     AppArgs.parse(application.args)
 
 
+def test_pods_listen_for_each_other_whatever_one_machine_does(tmp_path: Path) -> None:
+    content = yaml.safe_load(DEFAULT_CONFIG.read_text())
+    content["http_options"]["host"] = "127.0.0.1"
+    config = tmp_path / "serve_config.yaml"
+    config.write_text(yaml.safe_dump(content))
+    for path in k8s.serving_overlays():
+        assert served(k8s.render(path, config))["http_options"]["host"] == "0.0.0.0"
+
+
 def test_a_change_of_the_service_changes_every_overlay(tmp_path: Path) -> None:
     content = yaml.safe_load(DEFAULT_CONFIG.read_text())
     content["applications"][0]["args"]["default_profile"] = "listening"

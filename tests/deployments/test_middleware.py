@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from deployments.access.caller import SCOPE_KEY, Caller
 from deployments.middleware import QoEFieldsMiddleware
-from qoe import PROFILES
+from qoe import PROFILES, Caps
 
 JSON_HEADERS = [(b"content-type", b"application/json")]
 PROMPT = {"model": "tiny", "prompt": "hi"}
+ANYBODY = Caller(None, Caps())
 
 
 class App:
@@ -59,7 +61,14 @@ class Client:
             self.app,  # type: ignore[arg-type]
             default=PROFILES["reading"].expectation,
         )
-        full = {"type": "http", "method": "POST", "headers": JSON_HEADERS} | scope
+        full = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/completions",
+            "headers": JSON_HEADERS,
+            SCOPE_KEY: ANYBODY,
+            **scope,
+        }
         await middleware(full, self.receive, self.send)  # type: ignore[arg-type]
 
 
@@ -148,7 +157,8 @@ async def test_a_field_outside_vllm_xargs_is_told_where_it_belongs() -> None:
         pytest.param(b'["qoe_tds"]', id="not-an-object"),
         pytest.param(b'{"vllm_xargs": {"qoe_tds": 0}', id="not-json"),
         pytest.param(b"\xff\xfe\xfd", id="not-text"),
-        pytest.param(b"[" * 100_000, id="too-deep"),
+        pytest.param(b"[" * 150 + b"]" * 150, id="deep"),
+        pytest.param(json.dumps(PROMPT | {"suffix": "[{" * 5000}).encode(), id="brackets"),
         pytest.param(b'{"vllm_xargs": {"qoe_tds": ' + b"9" * 5000 + b"}}", id="too-long"),
         pytest.param(b"", id="empty"),
     ],
@@ -157,6 +167,30 @@ async def test_what_is_not_a_bad_field_reaches_the_app_as_it_came(body: bytes) -
     client = await ask(body)
     assert client.app.body == body
     assert client.sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
+async def test_what_nests_too_deep_to_be_read_is_the_clients_fault(bracket: bytes) -> None:
+    client = await ask(bracket * 20_000)
+    assert error_of(client)["param"] == "body"
+    assert not client.app.seen
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"headers": [*JSON_HEADERS, (b"qoe-tds", b"4")]},
+        {"headers": [*JSON_HEADERS, (b"X-QoE-TDS", b"4")]},
+        {"query_string": b"a=1&qoe_tds=4"},
+    ],
+)
+async def test_a_field_in_a_header_or_in_the_query_is_told_where_it_belongs(
+    scope: dict[str, Any],
+) -> None:
+    client = await ask(json.dumps(PROMPT).encode(), **scope)
+    error = error_of(client)
+    assert error["param"] == "qoe_tds"
+    assert '"vllm_xargs": {"qoe_tds": ...}' in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -207,3 +241,77 @@ async def test_a_client_that_leaves_in_its_own_request_is_not_waited_for() -> No
     client = Client(part(b'{"vllm', more=True), {"type": "http.disconnect"})
     await asyncio.wait_for(client.request(), timeout=30.0)
     assert client.app.seen[-1] == {"type": "http.disconnect"}
+
+
+CAPPED = Caller("a", Caps(max_weight=1.0, max_tds=20.0, min_ttft_s=0.5, where="its"))
+ABOVE = [
+    ("qoe_weight", 1.01, "from 0.01 to 1 readers", "its.max_weight"),
+    ("qoe_tds", 1000, "from 0.01 to 20 tokens/s", "its.max_tds"),
+    ("qoe_ttft_s", 0.01, "from 0.5 to 600 seconds", "its.min_ttft_s"),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("name", "value", "allowed", "by"), ABOVE)
+async def test_more_than_the_callers_caps_is_refused_and_said_who_may_raise_them(
+    name: str, value: float, allowed: str, by: str, stream: bool
+) -> None:
+    body = json.loads(with_fields({name: value})) | {"stream": stream}
+    client = await ask(json.dumps(body).encode(), **{SCOPE_KEY: CAPPED})
+    error = error_of(client)
+    assert error["param"] == name
+    assert error["message"].startswith(f"{name}={value} is invalid: it must be {allowed}")
+    assert by in error["message"]
+    assert not client.app.seen
+
+
+@pytest.mark.parametrize(("name", "value", "allowed", "by"), ABOVE)
+async def test_the_caps_hold_for_parameters_that_go_to_the_engine_as_they_are(
+    name: str, value: float, allowed: str, by: str
+) -> None:
+    body = {"token_ids": [1], "sampling_params": {"extra_args": {name: value}}}
+    error = error_of(await ask(json.dumps(body).encode(), **{SCOPE_KEY: CAPPED}))
+    assert error["param"] == name
+
+
+async def test_a_profile_beyond_the_caps_is_refused_by_its_own_name() -> None:
+    caller = Caller("slow", Caps(max_tds=4.0))
+    body = with_fields({"qoe_profile": "reading"})
+    error = error_of(await ask(body, **{SCOPE_KEY: caller}))
+    assert error["param"] == "qoe_profile"
+    assert error["message"].startswith("qoe_profile='reading'")
+
+
+@pytest.mark.parametrize("extra", [{}, {"vllm_xargs": None}, {"vllm_xargs": {"mine": 1}}])
+async def test_who_leaves_it_open_gets_the_callers_profile_and_no_more_than_its_caps(
+    extra: dict[str, Any],
+) -> None:
+    caller = Caller("voice", Caps(max_weight=0.5), profile="listening")
+    body = json.dumps(PROMPT | {"stream": True} | extra).encode()
+    headers = [*JSON_HEADERS, (b"content-length", str(len(body)).encode())]
+    client = await ask(body, **{SCOPE_KEY: caller, "headers": headers})
+    asked = json.loads(client.app.body)
+    kept = (extra.get("vllm_xargs") or {}) | {}
+    added = {"qoe_profile": "listening", "qoe_weight": 0.5, "qoe_tenant": "voice"}
+    assert asked.pop("vllm_xargs") == kept | added
+    assert asked == PROMPT | {"stream": True}
+
+
+async def test_an_answer_in_one_piece_claims_nothing_that_it_does_not_say() -> None:
+    caller = Caller("voice", Caps(max_weight=0.5), profile="listening")
+    body = json.dumps(PROMPT).encode()
+    client = await ask(body, **{SCOPE_KEY: caller})
+    assert json.loads(client.app.body)["vllm_xargs"] == {"qoe_tenant": "voice"}
+    # Unless it says something: then it counts as much as a stream.
+    client = await ask(with_fields({"qoe_tds": 3}), **{SCOPE_KEY: caller})
+    assert json.loads(client.app.body)["vllm_xargs"]["qoe_weight"] == 0.5
+
+
+@pytest.mark.parametrize(("name", "value"), [("qoe_tenant", "other"), ("qoe_share", 100)])
+async def test_who_has_a_key_shares_as_that_key_and_nobody_else(
+    name: str, value: Any
+) -> None:
+    error = error_of(await ask(with_fields({name: value}), **{SCOPE_KEY: CAPPED}))
+    assert error["param"] == name
+    # Without keys nobody knows better.
+    assert (await ask(with_fields({name: value}))).sent[0]["status"] == 200

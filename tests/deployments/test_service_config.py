@@ -31,6 +31,34 @@ def test_overrides_change_the_args_that_serve_gets() -> None:
     assert config.serve["http_options"]["port"] == config.port == 9000
 
 
+@pytest.mark.parametrize(
+    ("host", "is_local", "asked_at"),
+    [
+        ("127.0.0.1", True, "127.0.0.1"),
+        ("localhost", True, "localhost"),
+        ("::1", True, "[::1]"),
+        ("0.0.0.0", False, "127.0.0.1"),
+        ("::", False, "127.0.0.1"),
+        ("10.1.2.3", False, "10.1.2.3"),
+    ],
+)
+def test_a_service_is_asked_where_it_listens(
+    host: str, is_local: bool, asked_at: str
+) -> None:
+    config = load_config(host=host)
+    assert config.serve["http_options"]["host"] == host
+    assert config.is_local is is_local
+    assert config.base_url == f"http://{asked_at}:8000/v1"
+
+
+def test_whoever_starts_a_service_has_a_key_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("a-key-of-a-service\n")
+    config = load_config(overrides={"api_keys_file": str(path)})
+    assert config.authorization() == {"Authorization": "Bearer a-key-of-a-service"}
+    assert load_config().authorization() == {}
+
+
 def test_overrides_are_checked_like_the_file() -> None:
     with pytest.raises(ConfigError, match=r"args\.router='best'"):
         load_config(overrides={"router": "best"})

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 import yaml
 
+from deployments.access.keys import KEYS_ENV, VLLM_KEY_ENV
 from deployments.config import AppArgs, ConfigError
 from deployments.environment import SERVING_ENV, require_streaming_environment
 
@@ -69,6 +70,16 @@ def test_an_upgrade_leaves_streams_as_much_time_as_a_smaller_fleet(
 ) -> None:
     delay_s = rayservice["spec"]["rayClusterDeletionDelaySeconds"]
     assert delay_s >= served(rayservice).graceful_shutdown_timeout_s
+
+
+def test_every_node_of_ray_has_the_keys_from_a_secret_and_no_other_source(
+    rayservice: Manifest,
+) -> None:
+    for group in groups(rayservice):
+        sources = {v["name"]: v.get("valueFrom") for v in container(group)["env"]}
+        assert sources[KEYS_ENV]["secretKeyRef"]["name"] == "andes-api-key"
+        assert VLLM_KEY_ENV not in sources
+    assert served(rayservice).api_keys_file is None
 
 
 def test_an_engine_fits_a_worker_and_the_largest_fleet_its_group(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -52,6 +53,13 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "engine_kwargs": {"kv_cache_memory_bytes": 128 << 20, "max_model_len": 16_384},
         "router_settings": NO_SLOW_START,
     },
+    "keyed": {"engine_kwargs": SCARCE_KV, "api_keys_file": str(RUN_DIR / "test-keys.yaml")},
+    "keyed_handle": {
+        "streaming": "handle",
+        "replicas": 1,
+        "engine_kwargs": SCARCE_KV,
+        "api_keys_file": str(RUN_DIR / "test-keys.yaml"),
+    },
     "scaling": {
         "replicas": 1,
         "autoscaling": {
@@ -65,6 +73,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "router_settings": NO_SLOW_START,
     },
 }
+# As an operator writes them; the first one is ours.
+KEYS = """
+- {name: tests, key: of-the-tests-of-the-service}
+- {name: voice, key: of-somebody-who-listens, default_profile: listening, max_weight: 3}
+- {name: hasty, key: of-somebody-in-a-hurry, max_requests_per_s: 0.5}
+"""
 SETTLE_S = 30.0
 
 
@@ -112,6 +126,7 @@ class Slot:
             self._running = None
             assert recall(RUN_DIR) is None
             assert processes_with(running.haproxy_mark) == []
+            assert not Path(running.haproxy_mark).exists()
             assert all(port_is_free(port) for port in running.ports)
             if running.own_ray:
                 assert processes_of_session(running.own_ray.head.pid) == []
@@ -160,7 +175,8 @@ class Client:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.http = httpx.Client(trust_env=False, timeout=120.0)
+        headers = service.config.authorization()
+        self.http = httpx.Client(trust_env=False, timeout=120.0, headers=headers)
 
     def chat(self, prompt: str = "Hello", **more: Any) -> Answer:
         messages = [{"role": "user", "content": prompt}]
@@ -273,6 +289,22 @@ def readers(slot: Slot) -> Iterator[Client]:
 def handle(slot: Slot) -> Iterator[Client]:
     """One replica behind Serve's own ingress."""
     yield from _client(slot, "handle")
+
+
+@pytest.fixture
+def keyed(slot: Slot) -> Iterator[Client]:
+    """Two replicas, streaming through HAProxy, that ask for a key."""
+    RUN_DIR.mkdir(exist_ok=True)
+    (RUN_DIR / "test-keys.yaml").write_text(KEYS)
+    yield from _client(slot, "keyed")
+
+
+@pytest.fixture
+def keyed_handle(slot: Slot) -> Iterator[Client]:
+    """One replica behind Serve's own ingress, which asks for a key."""
+    RUN_DIR.mkdir(exist_ok=True)
+    (RUN_DIR / "test-keys.yaml").write_text(KEYS)
+    yield from _client(slot, "keyed_handle")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import httpx
 import pytest
 import yaml
 
+from deployments.access.keys import KEYS_ENV
 from deployments.cluster import script
 from deployments.environment import STREAMING_ENV
 from deployments.k8s import OVERLAYS, RENDERED_FILE
@@ -36,7 +37,7 @@ from deployments.tiny_model import ensure_tiny_model
 
 REPO = Path(__file__).parents[3]
 HOST = "127.0.0.1"
-API_KEY = "of-the-test"
+API_KEY = "of-the-tests-of-a-cluster"
 START_TIMEOUT_S, DEPLOY_TIMEOUT_S, GRACE_S = 180.0, 420.0, 5.0
 
 
@@ -117,7 +118,7 @@ class Cluster:
         environ |= {
             **STREAMING_ENV,
             "PYTHONPATH": str(REPO),
-            "VLLM_API_KEY": API_KEY,
+            KEYS_ENV: API_KEY,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(self.port(f"{name}-haproxy-metrics")),

@@ -12,6 +12,7 @@ import pytest
 import zmq
 from ray.llm._internal.serve.core.configs.openai_api_models import CompletionRequest
 
+from telemetry.broadcast import seal
 from telemetry.routing_stats import endpoint_of
 
 if TYPE_CHECKING:
@@ -105,13 +106,14 @@ def test_garbage_on_the_report_sockets_is_dropped(
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(b"\xff garbage \x00" * 100)
     liar = zmq.Context.instance().socket(zmq.PUB)
+    key = seal(liar)
     port = liar.bind_to_random_port("tcp://127.0.0.1")
     listener = sender.router._listener
     try:
 
         def refused() -> bool:
             # Serve's next broadcast takes the liar off the list again.
-            listener.listen_to(endpoints | {"liar": f"tcp://127.0.0.1:{port}#liar"})
+            listener.listen_to(endpoints | {"liar": f"tcp://127.0.0.1:{port}#{key}"})
             for _ in range(20):
                 liar.send_multipart([b"garbage"])
                 time.sleep(0.02)

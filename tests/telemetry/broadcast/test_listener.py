@@ -15,6 +15,7 @@ from telemetry.broadcast import (
     REPEAT_S,
     ReportBroadcaster,
     ReportListener,
+    seal,
 )
 from telemetry.report import SCHEMA, EngineReport, encode
 
@@ -112,19 +113,49 @@ def test_a_replica_that_comes_back_elsewhere_is_heard_under_its_old_name(
         until_heard(listener, lambda r: r.epoch == "second")
 
 
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "another-key"])
 def test_whoever_gets_the_port_of_a_dead_replica_is_not_taken_for_it(
-    listener: ReportListener, make_report: MakeReport
+    listener: ReportListener,
+    make_report: MakeReport,
+    new_engine: NewEngine,
+    until_heard: UntilHeard,
+    sealed: bool,
 ) -> None:
-    message = encode(make_report())
+    with ReportBroadcaster(HOST, new_engine(make_report(seq=1)).latest) as replica:
+        address, _, key = replica.endpoint.partition("#")
+        listener.connect("r", replica.endpoint)
+        until_heard(listener, lambda r: True)
+    message = key[:NAME_BYTES].encode() + encode(make_report(seq=2))
     with zmq.Context() as context, context.socket(zmq.PUB) as other:
-        port = other.bind_to_random_port(f"tcp://{HOST}")
-        listener.connect("dead", f"tcp://{HOST}:{port}#{'a' * NAME_BYTES}")
-        deadline_s = time.monotonic() + 5
-        while not listener.refused_total:
-            assert time.monotonic() < deadline_s
-            other.send(b"b" * NAME_BYTES + message)
+        if sealed:
+            seal(other)
+        other.bind(address)
+        for _ in range(150):
+            other.send(message)
             assert listener.poll() == []
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("knows", ["nothing", "another-key", "the-key"])
+def test_who_does_not_know_the_key_of_a_replica_hears_nothing(
+    make_report: MakeReport, new_engine: NewEngine, knows: str
+) -> None:
+    engine = new_engine(make_report(seq=1))
+    with (
+        ReportBroadcaster(HOST, engine.latest) as replica,
+        zmq.Context() as context,
+        context.socket(zmq.SUB) as stranger,
+        context.socket(zmq.PUB) as other,
+    ):
+        address, _, key = replica.endpoint.partition("#")
+        stranger.subscribe(b"")
+        if knows != "nothing":
+            digits = key if knows == "the-key" else seal(other)
+            stranger.curve_serverkey = digits.encode()
+            stranger.curve_publickey, stranger.curve_secretkey = zmq.curve_keypair()
+        stranger.connect(address)
+        # The last of the three shows that the first two would have heard in that time.
+        assert bool(stranger.poll(2500)) == (knows == "the-key")
 
 
 def test_who_is_left_is_no_longer_heard(
@@ -153,7 +184,23 @@ def test_what_is_no_report_is_counted_and_told_once(
     caplog: pytest.LogCaptureFixture,
     until_heard: UntilHeard,
 ) -> None:
-    name = b"n" * NAME_BYTES
+    with zmq.Context() as context, context.socket(zmq.PUB) as stranger:
+        key = seal(stranger)
+        port = stranger.bind_to_random_port(f"tcp://{HOST}")
+        listener.connect("r", f"tcp://{HOST}:{port}#{key}")
+        _refuses_what_is_no_report(
+            listener, make_report, caplog, until_heard, stranger, key[:NAME_BYTES].encode()
+        )
+
+
+def _refuses_what_is_no_report(
+    listener: ReportListener,
+    make_report: MakeReport,
+    caplog: pytest.LogCaptureFixture,
+    until_heard: UntilHeard,
+    stranger: zmq.Socket[bytes],
+    name: bytes,
+) -> None:
     good = make_report(seq=3)
     bad = [
         b"",
@@ -164,25 +211,33 @@ def test_what_is_no_report_is_counted_and_told_once(
         name + encode(make_report(seq=9, schema=SCHEMA + 1)),
         b"x" * NAME_BYTES + encode(good),
     ]
-    with zmq.Context() as context, context.socket(zmq.PUB) as stranger:
-        port = stranger.bind_to_random_port(f"tcp://{HOST}")
-        listener.connect("r", f"tcp://{HOST}:{port}#{name.decode()}")
-        deadline_s = time.monotonic() + 5
-        while not listener.poll():
-            assert time.monotonic() < deadline_s
-            stranger.send(name + encode(good))
-            time.sleep(0.01)
-        with caplog.at_level(logging.WARNING):
-            for sent, message in enumerate(bad, start=1):
-                stranger.send(message)
-                until_refused(listener, sent)
-        assert len(caplog.records) == 1
-        stranger.send(name + encode(make_report(seq=4)))
-        until_heard(listener, lambda r: r.seq == 4)
+    deadline_s = time.monotonic() + 5
+    while not listener.poll():
+        assert time.monotonic() < deadline_s
+        stranger.send(name + encode(good))
+        time.sleep(0.01)
+    with caplog.at_level(logging.WARNING):
+        for sent, message in enumerate(bad, start=1):
+            stranger.send(message)
+            until_refused(listener, sent)
+    assert len(caplog.records) == 1
+    stranger.send(name + encode(make_report(seq=4)))
+    until_heard(listener, lambda r: r.seq == 4)
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["", "nowhere", "tcp://", "tcp://*:5#abc", "#abc"], ids=repr
+    "endpoint",
+    [
+        "",
+        "nowhere",
+        "tcp://",
+        "tcp://*:5#abc",
+        "#abc",
+        "tcp://127.0.0.1:5",
+        "tcp://*:5#" + "a" * 40,
+        "tcp://127.0.0.1:5#" + "~" * 40,
+    ],
+    ids=repr,
 )
 def test_an_endpoint_that_is_none_is_refused_and_nothing_raised(
     listener: ReportListener, endpoint: str

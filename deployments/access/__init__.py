@@ -1,0 +1,1 @@
+"""Who may use a service, and what for: API keys, their caps and their rates."""
