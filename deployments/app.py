@@ -18,7 +18,12 @@ from deployments.engine import (
 )
 from deployments.environment import require_streaming_environment
 from deployments.model import is_local, resolve_source
-from deployments.server import MOVES_KEY, AndesServer, LocalModel
+from deployments.server import (
+    ENGINE_TIMEOUT_KEY,
+    MOVES_KEY,
+    AndesServer,
+    LocalModel,
+)
 from scheduler.settings import SETTINGS_ENV
 
 # Dotted paths: the engine and Serve's routers import them in their own processes.
@@ -31,9 +36,9 @@ ROUTER_CLASSES = {
     "round_robin": "ray.serve.experimental.round_robin_router.RoundRobinRouter",
 }
 ROUTING_STATS_PERIOD_S = 1.0
-# Serve replaces a replica after three failures; one that computes a long prompt answers
-# late, and is well.
-HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 2.0, 30.0
+# Serve replaces a replica after three failures. It answers for itself, whatever its engine
+# computes, so one that does not answer is not busy.
+HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 2.0, 10.0
 
 
 def build_app(args: dict[str, Any] | AppArgs) -> Application:
@@ -91,7 +96,10 @@ def llm_config(args: AppArgs) -> LLMConfig:
         },
         server_cls=AndesServer,
         deployment_config=_deployment_config(args),
-        experimental_configs={"stream_batching_interval_ms": 0}
+        experimental_configs={
+            "stream_batching_interval_ms": 0,
+            ENGINE_TIMEOUT_KEY: args.engine_timeout_s,
+        }
         | ({MOVES_KEY: moves.model_dump()} if (moves := args.moves) else {}),
         callback_config={"callback_class": LocalModel} if is_local(source) else {},
     )
