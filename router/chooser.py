@@ -203,9 +203,10 @@ class Chooser:
                 if refused is not None:
                     self.counts["held" if isinstance(refused, Hold) else "shed"] += 1
                     return refused
-            ranks = [[roster.listed_at[row]] for row in ranking.order.tolist()]
-            if stream is not None and (new := roster.untried(self._is_busy)) is not None:
-                ranks.insert(0, [new])
+            listed_at = roster.listed_at
+            ranks = [[listed_at[row]] for row in ranking.order.tolist()]
+            if stream is not None and roster.left_out:
+                self._try_the_untried(ranks)
             self._scored()
         if stream is not None:
             self._reserve(stream, read, candidates[ranks[0][0]][0])
@@ -230,6 +231,12 @@ class Chooser:
         if not needs_reports:
             return fleet
         return fleet._replace(outstanding=fleet.reported.streams + fleet.unseen_streams)
+
+    def _try_the_untried(self, ranks: Ranks) -> None:
+        """Put a replica that was never heard of before the others, if there is one."""
+        untried = self._fleet.roster.untried(self._is_busy)
+        if untried is not None:
+            ranks.insert(0, [untried])
 
     def _is_busy(self, replica: Replica) -> int:
         return self.ledger.sums(replica).streams

@@ -91,7 +91,10 @@ class Fleet:
     @property
     def oldest_report_at_s(self) -> float:
         """When the oldest report came of all that are listed and not away."""
-        return min(self._state.oldest_report_at_s, self.roster.oldest_report_at_s)
+        oldest_s = self._state.oldest_report_at_s
+        if not self.roster.left_out:
+            return oldest_s
+        return min(oldest_s, self.roster.oldest_report_at_s)
 
     def row(self, replica: Replica | None) -> int | None:
         """Where `replica` is in the present arrays; None if it is not."""

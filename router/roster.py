@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from operator import is_
 
 from router.ledger import Replica
@@ -32,6 +32,7 @@ class Roster:
         book: The reports as they came.
         members: Those that stand best, in the order of the candidates.
         listed_at: Where each of them was in the candidates.
+        left_out: The others.
         standing: How they stand, `home` aside.
         changes: How often somebody's standing has changed.
     """
@@ -51,14 +52,13 @@ class Roster:
         self._stats: list[object] = []
         self._standings: dict[Replica, Standing] = {}
         self._looked_at_s = self._look_again_s = -math.inf
-        self._left_out: list[Replica] = []
+        self.left_out: list[Replica] = []
 
     @property
     def oldest_report_at_s(self) -> float:
         """Since when somebody who is no member, and not away, has owed another word."""
-        if not self._left_out:
-            return math.inf
-        return min(_owes_since_s(self.book.last(replica)) for replica in self._left_out)
+        owes_since_s = (_owes_since_s(self.book.last(r)) for r in self.left_out)
+        return min(owes_since_s, default=math.inf)
 
     def set_limits(self, limits: Limits) -> None:
         """Judge by these from the next look on."""
@@ -72,11 +72,11 @@ class Roster:
         self._learned(replica)
         return has_news
 
-    def take(self, candidates: Sequence[Candidate]) -> Iterator[Replica]:
-        """These are listed now; yields those whose routing stats say something new."""
+    def take(self, candidates: Sequence[Candidate]) -> Sequence[Replica]:
+        """These are listed now; returns those whose routing stats say something new."""
         known = self._candidates
         if len(candidates) == len(known) and all(map(is_, candidates, known)):
-            return
+            return ()
         replicas, stats = map(list, zip(*candidates, strict=True))
         before = dict(zip(self._listed, self._stats, strict=True))
         if replicas != self._listed:
@@ -85,10 +85,14 @@ class Roster:
         # Whoever gives the same pairs again is spared the rest of this.
         self._candidates, self._stats = list(candidates), stats
         unread = object()
-        for replica, new in zip(replicas, stats, strict=True):
-            if before.get(replica, unread) is not new and self.book.read(replica, new):
-                self._learned(replica)
-                yield replica
+        news = [
+            replica
+            for replica, new in zip(replicas, stats, strict=True)
+            if before.get(replica, unread) is not new and self.book.read(replica, new)
+        ]
+        for replica in news:
+            self._learned(replica)
+        return news
 
     def look(self, now_s: float) -> bool:
         """Judge everybody, if somebody may stand differently; whether members changed."""
@@ -112,7 +116,7 @@ class Roster:
 
         An engine may have nothing to say before its first stream.
         """
-        for replica in self._left_out:
+        for replica in self.left_out:
             if self.book.is_new(replica) and not is_busy(replica):
                 return self._listed.index(replica)
         return None
@@ -144,7 +148,7 @@ class Roster:
             if standings[replica] is self.standing or replica == home
         ]
         members, self.listed_at = [self._listed[i] for i in at], at
-        self._left_out = [r for r in self._listed if r not in members]
+        self.left_out = [r for r in self._listed if r not in members]
         is_change, self.members = members != self.members, members
         return is_change
 
