@@ -55,7 +55,11 @@ class _Router:
     """A router, and the engines as it hears them: they take at once what they are sent."""
 
     def __init__(self, policy: PolicyName, num_replicas: int) -> None:
-        self._chooser = Chooser(RouterSettings(policy=policy, seed=0))
+        # On a slow machine reports would grow old between two placements.
+        self._now_s, self._placement_s = 0.0, 1.0 / num_replicas
+        self._chooser = Chooser(
+            RouterSettings(policy=policy, seed=0), now_s=lambda: self._now_s
+        )
         self._replicas = [f"replica {number}" for number in range(num_replicas)]
         self._candidates = [(replica, None) for replica in self._replicas]
         self._accepted = [0] * num_replicas
@@ -82,6 +86,7 @@ class _Router:
             "vllm_xargs": READER,
         }
         stream = Stream(request_id, 0, body)
+        self._now_s += self._placement_s
         started_s = time.thread_time()
         ranks = self._chooser.choose(self._candidates, stream)
         took_s = time.thread_time() - started_s

@@ -23,6 +23,7 @@ from deployments.llm_router import serve_router
 from deployments.model import is_local, resolve_source
 from deployments.server import (
     ACCESS_KEY,
+    ENGINE_TIMEOUT_KEY,
     KEEP_ALIVE_KEY,
     MOVES_KEY,
     AndesServer,
@@ -40,9 +41,9 @@ ROUTER_CLASSES = {
     "round_robin": "ray.serve.experimental.round_robin_router.RoundRobinRouter",
 }
 ROUTING_STATS_PERIOD_S = 1.0
-# Serve replaces a replica after three failures; one that computes a long prompt answers
-# late, and is well.
-HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 2.0, 30.0
+# Serve replaces a replica after three failures. It answers for itself, whatever its engine
+# computes, so one that does not answer is not busy.
+HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 2.0, 10.0
 
 
 def build_app(args: dict[str, Any] | AppArgs) -> Application:
@@ -113,6 +114,7 @@ def llm_config(args: AppArgs) -> LLMConfig:
             "stream_batching_interval_ms": 0,
             KEEP_ALIVE_KEY: args.keep_alive_interval_s,
             ACCESS_KEY: AccessSettings.of(args).model_dump(),
+            ENGINE_TIMEOUT_KEY: args.engine_timeout_s,
         }
         | ({MOVES_KEY: moves.model_dump()} if (moves := args.moves) else {}),
         callback_config={"callback_class": LocalModel} if is_local(source) else {},

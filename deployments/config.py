@@ -200,6 +200,13 @@ class AppArgs(_Strict):
         description="Whether a replica may have another one go on with a stream that it "
         "cannot serve in time: true, false, or when. For `router: qoe`.",
     )
+    engine_timeout_s: float = Field(
+        default=30.0,
+        ge=5.0,
+        le=3600.0,
+        description="An engine that answers nothing for so long is killed and replaced; "
+        "more where a single step takes longer.",
+    )
     engine_kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of vLLM's AsyncEngineArgs."
     )

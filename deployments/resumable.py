@@ -103,6 +103,15 @@ class ResumableEngine(VLLMEngine):
         pieces: AsyncGenerator[Piece, None] = self._engine_client.take_over(asked)
         return pieces
 
+    def kill(self) -> None:
+        """End an engine that answers nothing; from then on it is a dead one.
+
+        It may be stopped, and would never hear that it is to end.
+        """
+        manager = self._engine_client.engine_core.resources.engine_manager
+        for process in manager.processes:
+            process.kill()
+
     def ids_of(self, request_id: str) -> list[str]:
         """What the engine calls the live answers to a request of this client's name."""
         processor = self._engine_client.output_processor

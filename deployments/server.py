@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -34,6 +35,7 @@ from deployments.middleware import Refusal, refusal_of
 from deployments.moves.contract import HandOver, Piece
 from deployments.moves.peers import Peers
 from deployments.moves.replica import Moving
+from deployments.pulse import PERIOD_S, EnginePulse
 from deployments.telemetry import ReplicaTelemetry
 from qoe import Feedback
 from scheduler.settings import (
@@ -43,13 +45,16 @@ from scheduler.settings import (
     SchedulerSettings,
 )
 
-ENGINE_WATCH_PERIOD_S = 0.25
+logger = logging.getLogger(__name__)
+
 # Of `LLMConfig.experimental_configs`: the fields of `MoveSettings`; absent for no moves.
 MOVES_KEY = "andes_moves"
 # How many seconds a stream may be silent; absent or None for as long as it is.
 KEEP_ALIVE_KEY = "andes_keep_alive_interval_s"
 # The fields of `AccessSettings`; absent for its defaults.
 ACCESS_KEY = "andes_access"
+# There as well: seconds without an answer after which an engine is killed.
+ENGINE_TIMEOUT_KEY = "andes_engine_timeout_s"
 
 
 class AndesServer(LLMServer):
@@ -61,6 +66,7 @@ class AndesServer(LLMServer):
 
     _telemetry: ReplicaTelemetry | None = None
     _watch: asyncio.Task[None] | None = None
+    _pulse: EnginePulse | None = None
     _metrics: ReplicaMetrics | None = None
     _moving: Moving | None = None
     _ears: EngineEars | None = None
@@ -81,6 +87,9 @@ class AndesServer(LLMServer):
             except BaseException:
                 self._stop_telling()
                 raise
+        # Another engine may have been named in the environment.
+        if hasattr(self.engine, "kill"):
+            self._pulse = EnginePulse(self.engine.is_sleeping, telemetry.heard)
         self._watch = asyncio.create_task(self._watch_engine())
         settings = self._llm_config.experimental_configs.get(MOVES_KEY)
         # Another engine may have been named in the environment.
@@ -118,14 +127,29 @@ class AndesServer(LLMServer):
         return autoscaling_stats(self._telemetry.latest() if self._telemetry else None)
 
     async def _watch_engine(self) -> None:
-        """Tell routers of a dead engine now; Serve asks some times before it acts."""
+        """Tell routers of a dead or silent engine now; Serve asks some times first."""
         while self.engine is not None:
-            await asyncio.sleep(ENGINE_WATCH_PERIOD_S)
+            await asyncio.sleep(PERIOD_S)
             try:
                 await self.engine.check_health()
+                self._feel_pulse()
             except Exception:
                 self._set_accepting(False)
                 return
+
+    def _feel_pulse(self) -> None:
+        """End an engine that says nothing for too long, so that it is replaced.
+
+        Its streams hear of it then; until then they may still be gone on with.
+        """
+        if self._pulse is None:
+            return
+        self._pulse.look()
+        self._set_accepting(not self._pulse.is_silent)
+        timeout_s = self._llm_config.experimental_configs.get(ENGINE_TIMEOUT_KEY)
+        if timeout_s is not None and self._pulse.silent_s >= timeout_s:
+            logger.error("The engine answers nothing for %g s and is killed.", timeout_s)
+            self.engine.kill()
 
     async def check_health(self) -> None:
         """As Serve LLM's; routers need not wait until Serve has asked often enough."""
@@ -134,7 +158,7 @@ class AndesServer(LLMServer):
         except Exception:
             self._set_accepting(False)
             raise
-        self._set_accepting(True)
+        self._set_accepting(self._pulse is None or not self._pulse.is_silent)
 
     async def take_over(self, asked: HandOver) -> AsyncGenerator[Piece, None]:
         """Go on with a stream of another replica, which relays it to the client."""
@@ -197,6 +221,8 @@ class AndesServer(LLMServer):
         self._set_accepting(False)
         if self._watch is not None:
             self._watch.cancel()
+        if self._pulse is not None:
+            self._pulse.close()
         if self._moving is not None:
             self._moving.close()
         try:

@@ -40,6 +40,11 @@ class ReplicaTelemetry:
         """The engine's newest report, as routers get it; None before the first."""
         return (self._broadcaster or self._receiver).latest()
 
+    def heard(self) -> tuple[str, int] | None:
+        """Epoch and number of what the engine itself said last; None before the first."""
+        report = self._receiver.latest()
+        return None if report is None else (report.epoch, report.seq)
+
     def routing_stats(self) -> dict[str, Any]:
         """What Serve carries to routers, slowly."""
         endpoint = self._broadcaster.endpoint if self._broadcaster else None

@@ -13,11 +13,13 @@ import numpy as np
 
 from router.admission import Hold, Shed, refusal
 from router.affinity import SessionHomes
-from router.fleet import Candidate, Fleet
+from router.fleet import Fleet
 from router.fleet_state import FleetState
 from router.ledger import Ledger, Replica
 from router.ranking import Ranker
+from router.roster import Candidate
 from router.settings import RouterSettings
+from router.standing import UNLIMITED, Limits, Standing
 from router.stream import Reading, RequestReader, Stream
 from router.turns import Ranks, Turns
 from telemetry.report import EngineReport
@@ -56,6 +58,9 @@ class Chooser:
         self._log = log or logging.getLogger(__name__)
         self._turns = Turns(random.Random(settings.seed))
         self._mode: Mode | None = None
+        self._is_at_fault = False
+        # Of the roster, when it was last said who is at fault.
+        self._changes = 0
         self._ranker = Ranker(settings, np.random.default_rng(settings.seed))
         self._policy = self._ranker.policy
         self._reader = RequestReader(settings, uses_prefixes=self._policy.weighs_qoe)
@@ -67,10 +72,13 @@ class Chooser:
         outstanding = Ledger(ttl_s=OUTSTANDING_TTL_S, now_s=now_s)
         counts_itself = not self._policy.needs_reports
         self._books = [self.ledger, outstanding] if counts_itself else [self.ledger]
+        fresh_s, oldest_s = settings.fresh_report_age_s, settings.max_report_age_s
+        self._limits = Limits(min(fresh_s, oldest_s), oldest_s)
         self._fleet = Fleet(
             now_s=now_s,
             ledger=self.ledger,
             outstanding=outstanding if counts_itself else None,
+            limits=UNLIMITED if counts_itself else self._limits,
         )
         self.counts: Counter[str] = Counter()
         self.oldest_report_s = 0.0
@@ -163,7 +171,7 @@ class Chooser:
         """Forget every replica that is not one of `replicas`."""
         for book in self._books:
             book.retain(replicas)
-        self._fleet.book.retain(replicas)
+        self._fleet.roster.book.retain(replicas)
         # Serve says this once a second, and these are long.
         if not self._members.issubset(replicas):
             self._homes.retain(replicas)
@@ -179,52 +187,66 @@ class Chooser:
         may_shed: bool,
     ) -> Ranks | Hold | Shed:
         fleet = self._counted(self._fleet.sync(candidates))
-        replicas = self._fleet.replicas
-        read = self._reader.read(stream, replicas, self._fleet.mean_output_tokens)
-        usable = self._untrusted(fleet)
-        if usable is not None:
-            ranks = self.fall_back(len(candidates), self._faults(), among=usable)
+        read = self._reader.read(
+            stream, self._fleet.replicas, self._fleet.mean_output_tokens
+        )
+        now_s = self._now_s()
+        self.oldest_report_s = max(now_s - self._fleet.oldest_report_at_s, 0.0)
+        roster = self._fleet.roster
+        if roster.standing >= Standing.SILENT and self._needs_reports:
+            ranks = self.fall_back(len(candidates), self._faults(), among=roster.listed_at)
         else:
             home = self._fleet.row(self._homes.home(stream.session_id)) if stream else None
-            ranking = self._ranker.rank(fleet, read.ask, now_s=self._now_s(), home=home)
+            ranking = self._ranker.rank(fleet, read.ask, now_s=now_s, home=home)
             if may_shed and read.is_sheddable and self._policy.weighs_qoe:
                 refused = refusal(ranking, read.ask, self._settings, may_hold=may_hold)
                 if refused is not None:
                     self.counts["held" if isinstance(refused, Hold) else "shed"] += 1
                     return refused
-            ranks = [[i] for i in ranking.order.tolist()]
-            self.counts["scored"] += 1
-            if self._enters("scored"):
-                self._log.info("All replicas report: streams go by score.")
+            listed_at = roster.listed_at
+            ranks = [[listed_at[row]] for row in ranking.order.tolist()]
+            if stream is not None and roster.left_out:
+                self._try_the_untried(ranks)
+            self._scored()
         if stream is not None:
-            self._reserve(stream, read, ranks[0][0])
+            self._reserve(stream, read, candidates[ranks[0][0]][0])
         return ranks
 
-    def _counted(self, fleet: FleetState) -> FleetState:
-        """With the engines' own counts of streams where Serve never says that one ended."""
-        if self._policy.needs_reports or self._hears_ends or not self._fleet.has_finished:
-            return fleet
-        live = fleet.reported.streams + fleet.unseen_streams
-        return fleet._replace(outstanding=live, counted_by_engines=True)
+    @property
+    def _needs_reports(self) -> bool:
+        """Whether engines are asked how they are, or the router counts itself.
 
-    def _untrusted(self, fleet: FleetState) -> list[int] | None:
-        """Who may be used, if any of them has no report to go by; None if all have.
-
-        A replica that is judged by another metric than its peers attracts all streams or
-        none; so either all are scored, or none is.
+        It cannot where Serve never says that a stream has ended.
         """
-        oldest_s = max(self._now_s() - fleet.oldest_report_at_s, 0.0)
-        self.oldest_report_s = oldest_s
-        needs_reports = self._policy.needs_reports or fleet.counted_by_engines
-        if needs_reports and oldest_s > self._settings.max_report_age_s:
-            usable = fleet.rows if fleet.usable is None else fleet.rows[fleet.usable]
-            return [int(row) for row in usable]
-        return None
+        if self._policy.needs_reports:
+            return True
+        return self._fleet.has_finished and not self._hears_ends
 
-    def _reserve(self, stream: Stream, read: Reading, row: int) -> None:
-        replica, ask = self._fleet.replicas[row], read.ask
+    def _counted(self, fleet: FleetState) -> FleetState:
+        """With the engines' own counts of streams where the router cannot count."""
+        if self._policy.needs_reports:
+            return fleet
+        needs_reports = self._needs_reports
+        self._fleet.roster.set_limits(self._limits if needs_reports else UNLIMITED)
+        if not needs_reports:
+            return fleet
+        return fleet._replace(outstanding=fleet.reported.streams + fleet.unseen_streams)
+
+    def _try_the_untried(self, ranks: Ranks) -> None:
+        """Put a replica that was never heard of before the others, if there is one."""
+        untried = self._fleet.roster.untried(self._is_busy)
+        if untried is not None:
+            ranks.insert(0, [untried])
+
+    def _is_busy(self, replica: Replica) -> int:
+        return self.ledger.sums(replica).streams
+
+    def _reserve(self, stream: Stream, read: Reading, replica: Replica) -> None:
+        ask, row = read.ask, self._fleet.row(replica)
         cached = ask.cached_tokens
-        saved = cached if isinstance(cached, float) else float(cached[row])
+        saved = 0.0
+        if row is not None:
+            saved = cached if isinstance(cached, float) else float(cached[row])
         for book in self._books:
             book.reserve(
                 replica,
@@ -241,7 +263,21 @@ class Chooser:
         """Whose report is of no use, and why; empty when that has been said already."""
         if self._mode == "no report":
             return ""
-        return self._fleet.faults(self._settings.max_report_age_s)
+        return self._fleet.roster.faults() or "no replica takes streams"
+
+    def _scored(self) -> None:
+        """Count a placement by score, and say once who is left out of it."""
+        self.counts["scored"] += 1
+        changes, is_new = self._fleet.roster.changes, self._mode != "scored"
+        if changes == self._changes and not is_new:
+            return
+        was_at_fault, self._is_at_fault = self._is_at_fault, False
+        if faults := self._fleet.roster.faults():
+            self._is_at_fault = True
+            self._log.warning("Streams go to the other replicas: %s.", faults)
+        elif is_new or was_at_fault:
+            self._log.info("All replicas report: streams go by score.")
+        self._mode, self._changes = "scored", changes
 
     def _enters(self, mode: Mode) -> bool:
         """Whether `mode` is a change, to be logged once and not per request."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import is_
 from typing import NamedTuple
 
 import numpy as np
@@ -19,95 +18,103 @@ from router.fleet_state import (
     with_guesses,
 )
 from router.ledger import Ledger, Replica
-from router.report_book import Known, ReportBook
+from router.report_book import Known
+from router.roster import Candidate, Roster
+from router.standing import UNLIMITED, Limits
 from telemetry.report import SLACK_GRID_S, EngineReport
 
 Rows = npt.NDArray[np.bool_]
-# A replica, and its routing stats.
-Candidate = tuple[Replica, object]
 
 
 class _Traits(NamedTuple):
     """What seldom changes of a replica, and is compared with the others' when it does."""
 
-    accepting: float
     is_learned: float
     started_at_s: float
     tells_harm: bool
 
 
-_UNKNOWN_TRAITS = _Traits(
-    UNKNOWN.accepting, UNKNOWN.is_learned, UNKNOWN.started_at_s, tells_harm=False
-)
+_UNKNOWN_TRAITS = _Traits(UNKNOWN.is_learned, UNKNOWN.started_at_s, tells_harm=False)
 
 
 class Fleet:
     """Keeps the arrays up to date, and writes only the rows that changed.
 
+    Members of the roster have a row. What another replica says, or does not say, bears on
+    nothing here.
+
     Invariants:
         A decision reads arrays: nothing in it takes a Python loop over replicas unless
-            somebody reported or was sent something since the last one.
+            somebody reported or was sent something since the last one, or is overdue.
+
+    Args:
+        now_s: Monotonic clock.
+        ledger: What was sent and is not reported.
+        outstanding: What was sent and has not ended, if anybody goes by that.
+        limits: How old a report may be.
+        home: A replica that has a row however it stands.
 
     Attributes:
-        book: The reports as they came.
+        roster: Who is listed, and who of them has a row.
         has_finished: Whether an engine has ever reported a stream that ended.
     """
 
     def __init__(
-        self, *, now_s: Callable[[], float], ledger: Ledger, outstanding: Ledger | None
+        self,
+        *,
+        now_s: Callable[[], float],
+        ledger: Ledger,
+        outstanding: Ledger | None,
+        limits: Limits = UNLIMITED,
+        home: Replica | None = None,
     ) -> None:
-        self.book = ReportBook(now_s)
+        self.roster = Roster(now_s, limits, home)
         self.has_finished = False
+        self._now_s = now_s
         self._ledger = ledger
         self._outstanding = outstanding
         self._has_news = False
-        self._candidates: list[Candidate] = []
         self._replicas: list[Replica] = []
-        self._stats: list[object] = []
         self._rows: dict[Replica, int] = {}
         self._allocate(0)
 
     @property
     def replicas(self) -> Sequence[Replica]:
-        """The replicas of the present `sync`, in the order of its rows."""
+        """Those with a row, in the order of their rows."""
         return self._replicas
 
     @property
     def mean_output_tokens(self) -> float:
-        """Mean length of the finished streams of all replicas; 0 before the first."""
+        """Mean length of the finished streams of those with a row; 0 before the first."""
         return self._mean_output_tokens
+
+    @property
+    def oldest_report_at_s(self) -> float:
+        """When the oldest report came of all that are listed and not away."""
+        oldest_s = self._state.oldest_report_at_s
+        if not self.roster.left_out:
+            return oldest_s
+        return min(oldest_s, self.roster.oldest_report_at_s)
 
     def row(self, replica: Replica | None) -> int | None:
         """Where `replica` is in the present arrays; None if it is not."""
         return self._rows.get(replica)
 
-    def faults(self, max_age_s: float) -> str:
-        """Who has no report to go by, and why."""
-        said = []
-        for replica, row in self._rows.items():
-            known = self.book.last(replica)
-            if known is None:
-                said.append(f"{replica} has no report")
-            elif self.book.age_s(replica) > max_age_s and not known.report.is_idle:
-                said.append(f"{replica} has a report {self.book.age_s(replica):.0f} s old")
-            elif self._state.reported.changed_at_s[row] == -np.inf:
-                said.append(f"{replica} has no KV memory")
-        return "; ".join(said)
-
     def hear(self, replica: Replica, report: EngineReport) -> None:
         """`replica` reports, on its own or through Serve."""
-        if self.book.hear(replica, report):
+        if self.roster.hear(replica, report):
             self._learn(replica)
 
     def sync(self, candidates: Sequence[Candidate]) -> FleetState:
         """The state of these replicas, with their routing stats read where they changed."""
-        known = self._candidates
-        if len(candidates) != len(known) or not all(map(is_, candidates, known)):
-            self._take(candidates)
+        for replica in self.roster.take(candidates):
+            self._learn(replica)
         return self.settle()
 
     def settle(self) -> FleetState:
         """The state of the replicas of the last `sync`, after all that was heard since."""
+        if self.roster.look(self._now_s()):
+            self._reorder(self.roster.members)
         self._write_sent(self._ledger.take_changed())
         if self._outstanding is not None:
             self._write_outstanding(self._outstanding.take_changed())
@@ -115,23 +122,8 @@ class Fleet:
             self._assemble()
         return self._state
 
-    def _take(self, candidates: Sequence[Candidate]) -> None:
-        replicas, stats = map(list, zip(*candidates, strict=True))
-        if replicas != self._replicas:
-            self._reorder(replicas)
-        if not all(map(is_, stats, self._stats)):
-            self._read(stats)
-        # Whoever gives the same pairs again is spared the rest of this.
-        self._candidates = list(candidates)
-
-    def _read(self, stats: list[object]) -> None:
-        for replica, old, new in zip(self._replicas, self._stats, stats, strict=True):
-            if new is not old and self.book.read(replica, new):
-                self._learn(replica)
-        self._stats = stats
-
     def _learn(self, replica: Replica) -> None:
-        known = self.book.last(replica)
+        known = self.roster.book.last(replica)
         if known is not None:
             report = known.report
             self.has_finished = self.has_finished or report.finished_total > 0
@@ -141,14 +133,11 @@ class Fleet:
         self._write_report(replica, known)
 
     def _reorder(self, replicas: list[Replica]) -> None:
-        unread = object()
-        before = dict(zip(self._replicas, self._stats, strict=True))
         self._replicas = replicas
-        self._stats = [before.get(replica, unread) for replica in replicas]
         self._rows = {replica: row for row, replica in enumerate(replicas)}
         self._allocate(len(replicas))
         for replica in replicas:
-            self._write_report(replica, self.book.last(replica))
+            self._write_report(replica, self.roster.book.last(replica))
         self._write_sent(replicas)
         if self._outstanding is not None:
             self._write_outstanding(replicas)
@@ -194,9 +183,7 @@ class Fleet:
             self._soft_tokens[row, :-1] = soft_tokens
             self._harm.replace(row, report.harm)
         self._table[:, row] = columns
-        traits = _Traits(
-            columns.accepting, columns.is_learned, columns.started_at_s, tells_harm
-        )
+        traits = _Traits(columns.is_learned, columns.started_at_s, tells_harm)
         if traits != self._traits[row]:
             self._traits[row] = traits
             self._has_turned = True
@@ -204,10 +191,9 @@ class Fleet:
     def _compare(self) -> None:
         """Who differs from whom in what seldom changes."""
         self._has_turned = False
-        accepting, is_learned, started_at_s, tells_harm = (
+        is_learned, started_at_s, tells_harm = (
             np.array(self._traits, dtype=np.float64).reshape(-1, len(_Traits._fields)).T
         )
-        self._usable = _unless_even(accepting > 0.0)
         self._learned = _unless_even(is_learned > 0.0)
         self._tells_harm = _unless_even(tells_harm > 0.0)
         self._newest_start_at_s = float(started_at_s.max(initial=-np.inf))
@@ -216,12 +202,10 @@ class Fleet:
         self._has_news = False
         if self._has_turned:
             self._compare()
-        reported, usable = self._reported, self._usable
+        reported = self._reported
         means = reported.mean_output_tokens
         if finishing := np.count_nonzero(means):
             self._mean_output_tokens = float(means.sum() / finishing)
-        told_at_s = reported.changed_at_s
-        told_at_s = told_at_s if usable is None else told_at_s[usable]
         if self._learned is not None:
             reported = with_guesses(reported, self._learned)
         self._state = FleetState(
@@ -235,8 +219,7 @@ class Fleet:
             rows=self._row_numbers,
             harm=self._harm,
             tells_harm=self._tells_harm,
-            usable=usable,
-            oldest_report_at_s=float(told_at_s.min(initial=np.inf)),
+            oldest_report_at_s=float(reported.changed_at_s.min(initial=np.inf)),
             newest_start_at_s=self._newest_start_at_s,
         )
 

@@ -34,7 +34,6 @@ class Columns(NamedTuple, Generic[T]):
     Attributes:
         changed_at_s: When its report came: never for none, in infinity for an idle one's.
         started_at_s: When its engine started, if that was seen; else minus infinity.
-        accepting: 0 while it drains.
         is_learned: 1 where the four times below are measured, 0 where they are guesses.
         base_s: Seconds of a step,
         per_stream_s: more for each stream in it,
@@ -50,7 +49,6 @@ class Columns(NamedTuple, Generic[T]):
 
     changed_at_s: T
     started_at_s: T
-    accepting: T
     is_learned: T
     base_s: T
     per_stream_s: T
@@ -74,16 +72,15 @@ class FleetState(NamedTuple):
         unseen_tokens: Demand of what they were sent and do not report yet.
         unseen_streams: How many streams that is.
         unseen_prefill_tokens: And their prompts.
-        outstanding: Streams sent to them by this router and not completed.
+        outstanding: Streams sent to them by this router and not completed, or what their
+            engines say where it does not hear of that.
         slowness: How slow each engine is among its peers; 1 for all that are about equal.
         rows: 0 to n − 1.
         harm: What a placement would cost the streams they have.
         tells_harm: Whose table that is, Serve's routing stats carrying none; None where
             all tell, or nobody does.
-        usable: Who accepts streams; None where all do, or nobody does.
-        oldest_report_at_s: When the oldest report of those came.
+        oldest_report_at_s: When the oldest report came.
         newest_start_at_s: When the last engine started.
-        counted_by_engines: Whether `outstanding` is what the engines report instead.
     """
 
     reported: Columns[Floats]
@@ -96,10 +93,8 @@ class FleetState(NamedTuple):
     rows: npt.NDArray[np.intp]
     harm: HarmTables
     tells_harm: npt.NDArray[np.bool_] | None
-    usable: npt.NDArray[np.bool_] | None
     oldest_report_at_s: float
     newest_start_at_s: float
-    counted_by_engines: bool = False
 
     def shared(self, share: Floats) -> FleetState:
         """The same with only this share of each replica's memory and speed to be had."""
@@ -119,7 +114,7 @@ class FleetState(NamedTuple):
 
 
 UNKNOWN = Columns(
-    -math.inf, -math.inf, 1.0, 0.0, DEFAULT_STEP_S, 0.0, DEFAULT_PREFILL_S,
+    -math.inf, -math.inf, 0.0, DEFAULT_STEP_S, 0.0, DEFAULT_PREFILL_S,
     1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0,
 )  # fmt: skip
 
@@ -130,14 +125,13 @@ def columns_of(known: Known) -> Columns[float]:
     capacity = report.kv_blocks_total * report.block_size_tokens
     if capacity <= 0:
         # An engine without KV memory serves nobody: its report is as good as none.
-        return UNKNOWN._replace(accepting=float(report.accepting))
+        return UNKNOWN
     step_s = report.step_time_s or DEFAULT_STEP_S
     free = (report.kv_blocks_total - report.kv_blocks_used) * report.block_size_tokens
     is_new = report.finished_total < SLOW_START_STREAMS
     return Columns(
         changed_at_s=math.inf if report.is_idle else known.changed_at_s,
         started_at_s=known.started_at_s if is_new else -math.inf,
-        accepting=float(report.accepting),
         is_learned=float(report.step_base_s > 0 and report.tokens_total >= LEARNED_TOKENS),
         base_s=report.step_base_s or step_s,
         per_stream_s=report.step_per_stream_s,

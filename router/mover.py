@@ -19,6 +19,7 @@ from router.demand import DEFAULT_OUTPUT_TOKENS
 from router.fleet import Fleet
 from router.ledger import Ledger, Replica
 from router.moves import best_move
+from router.standing import Limits, Standing
 from telemetry.report import EngineReport
 
 # Seconds between looks for streams that others should have.
@@ -116,7 +117,10 @@ class Mover:
         self._now_s = now_s
         self._settings = settings
         self.ledger = Ledger(now_s=now_s)
-        self._fleet = Fleet(now_s=now_s, ledger=self.ledger, outstanding=None)
+        limits = Limits(settings.max_report_age_s, settings.max_report_age_s)
+        self._fleet = Fleet(
+            now_s=now_s, ledger=self.ledger, outstanding=None, limits=limits, home=home
+        )
 
     @property
     def mean_output_tokens(self) -> float:
@@ -130,7 +134,7 @@ class Mover:
     def retain(self, replicas: Collection[Replica]) -> None:
         """Forget every replica that is not one of `replicas`."""
         self.ledger.retain(replicas)
-        self._fleet.book.retain(replicas)
+        self._fleet.roster.book.retain(replicas)
 
     def gave_up(self, move: Move) -> None:
         """A move came to nothing: its replica will not have the stream."""
@@ -152,6 +156,8 @@ class Mover:
         oldest_s = self._now_s() - state.oldest_report_at_s
         if home is None or oldest_s > self._settings.max_report_age_s:
             return
+        if self._fleet.roster.standing is not Standing.REPORTS:
+            return
         left = MAX_MOVES_AT_ONCE
         for stream in self._latest_reader_first(waiting):
             if not left:
@@ -165,7 +171,7 @@ class Mover:
             )
             if to is not None:
                 left -= 1
-                yield self._taken(stream, serving[to])
+                yield self._taken(stream, self._fleet.replicas[to])
 
     def _latest_reader_first(self, waiting: Iterable[Waiting]) -> list[Waiting]:
         """Those whose readers miss them or soon will, and that may be moved."""

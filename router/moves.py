@@ -19,7 +19,7 @@ def best_move(
     """The replica that should go on with a waiting stream; None if it should stay.
 
     Args:
-        fleet: At least the one that has it.
+        fleet: The one that has it, and those that may go on with it.
         ask: What is left of it, as a stream to be placed.
         home: Row of the replica where it waits, and whose report counts it.
         waited_s: How long ago it was asked for; a reader loses the same past anywhere.
@@ -29,8 +29,6 @@ def best_move(
     if fleet.rows.size < 2:
         return None
     costs = placement_costs(_without(fleet, ask, home), ask, waited_s=waited_s).total
-    if fleet.usable is not None:
-        costs = np.where(fleet.usable | (fleet.rows == home), costs, np.inf)
     best = int(np.argmin(costs))
     return best if best != home and costs[home] - costs[best] >= min_gain else None
 

@@ -18,8 +18,6 @@ Order = npt.NDArray[np.intp]
 # Differences below a thousandth of a reader's QoE, or of a KV cache, are noise of
 # estimates and rounding.
 STEP = 1e-3
-# What a report costs that is as old as a report may be, in readers' QoE.
-OLDEST_REPORT_COST = 0.02
 # The share of its traffic that an engine gets as soon as it has started.
 FIRST_SHARE = 0.25
 
@@ -28,7 +26,7 @@ class Ranking(NamedTuple):
     """A decision by costs.
 
     Attributes:
-        order: Rows that may be used, the best first.
+        order: All rows, the best first.
         costs: What the policy said of all rows.
     """
 
@@ -52,7 +50,7 @@ class Ranker:
     def rank(
         self, fleet: FleetState, ask: Ask, *, now_s: float, home: int | None = None
     ) -> Ranking:
-        """The order of those that accept streams, or of all if none does.
+        """The order of all, the best first.
 
         Args:
             fleet: At least one replica.
@@ -65,16 +63,8 @@ class Ranker:
         if share is not None:
             fleet = fleet.shared(share)
         costs = self.policy.costs(fleet, ask)
-        total = costs.total
-        if now_s - fleet.oldest_report_at_s > settings.fresh_report_age_s:
-            ages_s = now_s - fleet.reported.changed_at_s
-            total = total + weight * age_cost(
-                ages_s, settings.fresh_report_age_s, settings.max_report_age_s
-            )
-        total = total / weight
+        total = costs.total / weight
         order = _ordered(fleet, total, ask.demand_tokens, self._rng)
-        if fleet.usable is not None:
-            order = order[fleet.usable[order]]
         return Ranking(self._first(order, total, home), costs)
 
     def _first(self, order: Order, costs: Floats, home: int | None) -> Order:
@@ -87,7 +77,7 @@ class Ranker:
             best = order[self._rng.choice(order.size, 2, replace=False).min()]
         if self.policy.weighs_qoe and home is not None:
             is_close = costs[home] <= costs[best] + self._settings.session_epsilon
-            best = home if is_close and home in order else best
+            best = home if is_close else best
         if best == order[0]:
             return order
         return np.concatenate(([best], order[order != best]))
@@ -100,13 +90,6 @@ def started_share(fleet: FleetState, now_s: float, slow_start_s: float) -> Float
     since_s = now_s - fleet.reported.started_at_s
     share = FIRST_SHARE + (1.0 - FIRST_SHARE) * since_s / slow_start_s
     return np.clip(share, FIRST_SHARE, 1.0)
-
-
-def age_cost(ages_s: Floats, fresh_s: float, oldest_s: float) -> Floats:
-    """What the age of each report costs: nothing while it is fresh, then ever more."""
-    late = (ages_s - fresh_s) / max(oldest_s - fresh_s, 1e-9)
-    cost: Floats = OLDEST_REPORT_COST * np.clip(late, 0.0, 1.0)
-    return cost
 
 
 def _ordered(

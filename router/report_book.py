@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 
-from telemetry.report import EngineReport
+from telemetry.report import EngineReport, contradiction
 from telemetry.routing_stats import from_routing_stats
 
 # An engine start is an epoch. The last few are enough to know a straggler by.
@@ -22,17 +22,32 @@ class Known:
     Attributes:
         report: Its newest report.
         changed_at_s: When that came, on the router's clock.
+        heard_at_s: When it was last heard, if only to say the same again.
         started_at_s: When its engine was first heard of after the router knew the fleet;
             minus infinity for one that has been there from the beginning.
         was_heard: Whether it came from the replica itself and not from Serve.
+        repeats: Whether the replica says the same again while there is no news.
         earlier_epochs: Starts of its engine that are over.
     """
 
     report: EngineReport
     changed_at_s: float
+    heard_at_s: float
     started_at_s: float
     was_heard: bool
+    repeats: bool = False
     earlier_epochs: tuple[str, ...] = ()
+
+    @property
+    def silent_since_s(self) -> float:
+        """Since when it has owed another word; in infinity for one that owes none.
+
+        An engine at work owes news. A replica whose engine is idle owes a repetition, if
+        it is known to repeat itself.
+        """
+        if not self.report.is_idle:
+            return self.changed_at_s
+        return self.heard_at_s if self.repeats else math.inf
 
 
 class ReportBook:
@@ -45,6 +60,9 @@ class ReportBook:
             never comes back.
         The age of a report is the time since its (epoch, seq) last changed here, however
             often Serve repeats it and even if garbage came in between.
+        A report that contradicts itself or the one before it is not taken in; until the
+            next sound one there is nothing to go by.
+        No age is negative, whatever the clock does.
         Bounded: one entry for each replica retained.
     """
 
@@ -53,21 +71,30 @@ class ReportBook:
         self._opened_at_s = now_s()
         self._known: dict[Hashable, Known] = {}
         self._silent: set[Hashable] = set()
+        self._doubts: dict[Hashable, str] = {}
 
     def hear(self, replica: Hashable, report: EngineReport, is_heard: bool = True) -> bool:
         """Take note of a report; whether it says anything new."""
-        known = self._known.get(replica)
+        known, now_s = self._known.get(replica), self._now_s()
         if known is not None and not _is_newer(report, known):
+            if is_heard and report.seq == known.report.seq:
+                known.heard_at_s, known.repeats = now_s, True
             return False
-        now_s = self._now_s()
+        if doubt := contradiction(report, None if known is None else known.report):
+            was_believed = replica not in self._doubts
+            self._doubts[replica] = doubt
+            return was_believed
+        self._doubts.pop(replica, None)
         if known is None:
-            self._known[replica] = Known(report, now_s, self._joined_at_s(now_s), is_heard)
+            joined_at_s = self._joined_at_s(now_s)
+            self._known[replica] = Known(report, now_s, now_s, joined_at_s, is_heard)
             return True
         if known.report.epoch != report.epoch:
             over = (*known.earlier_epochs, known.report.epoch)
             known.earlier_epochs = over[-MAX_KNOWN_EPOCHS:]
             known.started_at_s = now_s
         known.report, known.changed_at_s, known.was_heard = report, now_s, is_heard
+        known.heard_at_s = now_s
         return True
 
     def read(self, replica: Hashable, stats: object) -> bool:
@@ -86,9 +113,17 @@ class ReportBook:
     def last(self, replica: Hashable) -> Known | None:
         """What `replica` said last, if it is still saying anything."""
         known = self._known.get(replica)
-        if known is None or (replica in self._silent and not known.was_heard):
+        if known is None or replica in self._doubts:
             return None
-        return known
+        return None if replica in self._silent and not known.was_heard else known
+
+    def is_new(self, replica: Hashable) -> bool:
+        """Whether nothing was ever heard of it."""
+        return replica not in self._known and replica not in self._doubts
+
+    def doubt(self, replica: Hashable) -> str:
+        """What is wrong with what `replica` said last; empty for nothing."""
+        return self._doubts.get(replica, "")
 
     def age_s(self, replica: Hashable) -> float:
         """Seconds since `replica` last said something new; 0 if it never did."""
@@ -99,6 +134,13 @@ class ReportBook:
         """Forget every replica that is not one of `replicas`."""
         self._known = {r: k for r, k in self._known.items() if r in replicas}
         self._silent.intersection_update(replicas)
+        self._doubts = {r: d for r, d in self._doubts.items() if r in replicas}
+
+    def clock_went_back(self, to_s: float) -> None:
+        """What was heard after `to_s` counts as heard then."""
+        for known in self._known.values():
+            known.changed_at_s = min(known.changed_at_s, to_s)
+            known.heard_at_s = min(known.heard_at_s, to_s)
 
     def _joined_at_s(self, now_s: float) -> float:
         """When a replica that is new to this router started, as far as that matters.

@@ -48,7 +48,8 @@ class RouterSettings:
         routers: How many routers place streams on these replicas, none seeing what the
             others send. With more than one, two replicas are drawn and the better taken.
         max_report_age_s: Beyond this a busy replica's report says nothing any more.
-        fresh_report_age_s: Up to this it is as good as new; from here on it costs.
+        fresh_report_age_s: Up to this it is as good as new; beyond it the replica gets
+            nothing while another one reports.
         ledger_ttl_s: How long a stream that nobody answers for counts as on its way.
         slow_start_s: How long an engine that just started gets less than its share.
         chars_per_token: To tell prompt tokens from text without a tokenizer.

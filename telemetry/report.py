@@ -22,8 +22,19 @@ MAX_ACCEPTED_KEYS = 128
 # 9 demands times 7 stalls: the axes of `qoe.harm`.
 HARM_SIZE = 63
 
-Histogram = Annotated[tuple[int, ...], Meta(max_length=len(SLACK_EDGES_S) + 1)]
-Harm = Annotated[tuple[float, ...], Meta(max_length=HARM_SIZE)]
+# No engine counts as far as this: beyond it is garbage, and sums stay finite.
+MAX_COUNT = 10**15
+# No step takes this long, nor a token of a prompt.
+MAX_SECONDS = 3600.0
+
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Amount = Annotated[float, Meta(ge=0, le=float(MAX_COUNT))]
+Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
+# Sums of floats end up a little beside what they mean.
+Share = Annotated[float, Meta(ge=-0.01, le=1.01)]
+Histogram = Annotated[tuple[Count, ...], Meta(max_length=len(SLACK_EDGES_S) + 1)]
+Loss = Annotated[float, Meta(ge=-0.01, le=float(MAX_COUNT))]
+Harm = Annotated[tuple[Loss, ...], Meta(max_length=HARM_SIZE)]
 Keys = Annotated[tuple[int, ...], Meta(max_length=MAX_ACCEPTED_KEYS)]
 
 
@@ -80,32 +91,32 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     epoch: str
     seq: int
-    kv_blocks_total: int
-    kv_blocks_used: int
-    block_size_tokens: int
-    kv_blocks_preemptible: tuple[int, int, int, int]
-    demand_tokens: int
-    running: int
-    waiting: int
-    preempted: int
-    accepted_total: int
-    finished_total: int
-    preemptions_total: int
-    plan_failures_total: int
-    tokens_total: int
-    mean_output_tokens: float
-    step_time_s: float
-    qoe_mean: float
-    qoe_p5: float
-    step_base_s: float = 0.0
-    step_per_stream_s: float = 0.0
-    prefill_s_per_token: float = 0.0
-    prefill_backlog_tokens: int = 0
-    resume_debt_tokens: int = 0
+    kv_blocks_total: Count
+    kv_blocks_used: Count
+    block_size_tokens: Count
+    kv_blocks_preemptible: tuple[Count, Count, Count, Count]
+    demand_tokens: Count
+    running: Count
+    waiting: Count
+    preempted: Count
+    accepted_total: Count
+    finished_total: Count
+    preemptions_total: Count
+    plan_failures_total: Count
+    tokens_total: Count
+    mean_output_tokens: Amount
+    step_time_s: Seconds
+    qoe_mean: Share
+    qoe_p5: Share
+    step_base_s: Seconds = 0.0
+    step_per_stream_s: Seconds = 0.0
+    prefill_s_per_token: Seconds = 0.0
+    prefill_backlog_tokens: Count = 0
+    resume_debt_tokens: Count = 0
     slack_histogram: Histogram = ()
-    streams_below_target: int = 0
-    promised_tokens_per_s: float = 0.0
-    tokens_per_s: float = 0.0
+    streams_below_target: Count = 0
+    promised_tokens_per_s: Amount = 0.0
+    tokens_per_s: Amount = 0.0
     harm: Harm = ()
     accepted_keys: Keys = ()
     accepting: bool = True
@@ -114,6 +125,31 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     def is_idle(self) -> bool:
         """Whether the engine had nothing to do; an idle report does not grow old."""
         return self.running + self.waiting == 0
+
+
+def contradiction(report: EngineReport, earlier: EngineReport | None) -> str:
+    """What no engine can mean by `report`; empty if it can.
+
+    Args:
+        report: Numbers within their ranges.
+        earlier: A sound report of the same replica.
+    """
+    if report.kv_blocks_used > report.kv_blocks_total:
+        return f"holds {report.kv_blocks_used} of {report.kv_blocks_total} KV blocks"
+    if report.is_idle and report.accepted_total > report.finished_total:
+        left = report.accepted_total - report.finished_total
+        return f"says that it is empty and that {left} streams have not ended"
+    if earlier is None or report.epoch != earlier.epoch:
+        return ""
+    if report.kv_blocks_total != earlier.kv_blocks_total:
+        return f"had {earlier.kv_blocks_total} KV blocks, and now {report.kv_blocks_total}"
+    if (
+        report.accepted_total < earlier.accepted_total
+        or report.finished_total < earlier.finished_total
+        or report.tokens_total < earlier.tokens_total
+    ):
+        return "counts back"
+    return ""
 
 
 def request_key(request_id: str) -> int:

@@ -105,21 +105,24 @@ def test_a_fallback_offers_every_replica_once_and_takes_turns(
     assert (chooser.decisions, chooser.fallbacks) == (0, 4 * num_replicas)
 
 
-def test_one_silent_replica_neither_attracts_nor_loses_streams(
-    chooser: Chooser, make_report: Any
+def test_a_replica_that_never_reported_is_asked_one_stream_at_a_time(
+    chooser: Chooser, clock: Any, make_report: Any
 ) -> None:
-    """The one that reports looks empty; its peer would never be asked again."""
+    """An engine may have nothing to say before its first stream."""
     candidates = [("a", to_routing_stats(make_report())), ("b", {})]
-    firsts = Counter(chooser.choose(candidates, stream(i))[0][0] for i in range(20))
-    assert firsts == {0: 10, 1: 10}
+    firsts = [chooser.choose(candidates, stream(i))[0][0] for i in range(20)]
+    assert firsts == [1, *[0] * 19]
+    clock.advance(11)
+    assert [chooser.choose(candidates, stream(i))[0][0] for i in (30, 31)] == [1, 0]
 
 
-def test_a_stale_report_means_a_fallback_until_it_changes(
+def test_stale_reports_mean_turns_until_one_changes(
     chooser: Chooser, clock: Any, make_report: Any
 ) -> None:
     def choose(seq: int) -> tuple[int, int]:
-        busy = to_routing_stats(make_report(seq=seq, running=1, demand_tokens=99))
-        chooser.choose([("a", busy), ("b", to_routing_stats(make_report()))], None)
+        busy = make_report(seq=seq, running=1, demand_tokens=99)
+        chooser.hear("a", busy)
+        chooser.choose([("a", None)], None)
         return chooser.decisions, chooser.fallbacks
 
     assert choose(seq=1) == (1, 0)
@@ -134,19 +137,21 @@ def test_the_state_is_logged_when_it_changes_and_not_per_request(
     clock: Any, make_report: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     chooser = Chooser(RouterSettings(), now_s=clock)
-    silent = [("a", to_routing_stats(make_report())), ("b", {})]
+    silent = [("a", {}), ("b", {})]
+    half = [("a", to_routing_stats(make_report())), ("b", {})]
     talking = [(name, to_routing_stats(make_report())) for name in "ab"]
     with caplog.at_level(logging.INFO, "router.chooser"):
-        for candidates in (silent, talking, silent):
+        for candidates in (silent, half, talking, half):
             for _ in range(5):
                 chooser.choose(candidates, None)
         for _ in range(5):
             chooser.fall_back(2, "scoring failed", ValueError("why"))
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "Replicas take turns: b has no report.",
+        "Replicas take turns: a has no report; b has no report.",
+        "Streams go to the other replicas: b has no report.",
         "All replicas report: streams go by score.",
-        "Replicas take turns: b has no report.",
+        "Streams go to the other replicas: b has no report.",
         "Replicas take turns: scoring failed.",
     ]
     assert caplog.records[-1].exc_info is not None

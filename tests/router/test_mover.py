@@ -91,6 +91,21 @@ def test_nobody_moves_on_old_news(mover: Mover, clock: Any) -> None:
     assert moved(mover, waiting("a")) == []
 
 
+def test_nobody_moves_to_a_replica_that_drains(mover: Mover, make_report: Any) -> None:
+    mover.hear("peer", make_report(**BUSY, seq=2, accepting=False))
+    assert moved(mover, waiting("a")) == []
+
+
+def test_one_old_report_keeps_nobody_from_the_others(
+    mover: Mover, make_report: Any, clock: Any
+) -> None:
+    clock.advance(6.0)
+    for name, state in (("home", FULL), ("other", BUSY)):
+        mover.hear(name, make_report(**state, seq=2))
+    (move,) = mover.moves([waiting("a")], ["peer", "home", "other"])
+    assert move.to == "other"
+
+
 def test_nobody_moves_before_all_have_reported(make_report: Any, clock: Any) -> None:
     mover = Mover("home", clock)
     assert moved(mover, waiting("a")) == []

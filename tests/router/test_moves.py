@@ -25,7 +25,8 @@ ASK = Ask(600.0, 200, 700.0, 0.0, Expectation(1.0, 4.8))
 @pytest.fixture
 def fleet_of(make_report: Any) -> Any:
     def make(*reports: dict[str, Any]) -> Any:
-        fleet = Fleet(now_s=lambda: 0.0, ledger=Ledger(now_s=lambda: 0.0), outstanding=None)
+        ledger = Ledger(now_s=lambda: 0.0)
+        fleet = Fleet(now_s=lambda: 0.0, ledger=ledger, outstanding=None, home=0)
         for number, report in enumerate(reports):
             fleet.hear(number, make_report(**report))
         return fleet.sync([(number, None) for number in range(len(reports))])
@@ -48,7 +49,7 @@ def test_nobody_moves_where_all_are_full(fleet_of: Any) -> None:
 
 
 def test_nobody_moves_to_a_replica_that_drains(fleet_of: Any) -> None:
-    fleet = fleet_of(FULL, BUSY | {"accepting": False})
+    fleet = fleet_of(FULL, BUSY | {"accepting": False}, FULL)
     assert best_move(fleet, ASK, 0, waited_s=1.0, min_gain=0.1) is None
 
 

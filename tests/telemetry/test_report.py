@@ -1,9 +1,11 @@
 """What one engine says, as bytes: bounded, checked, and named alike everywhere."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,11 +15,13 @@ from hypothesis import strategies as st
 from telemetry.report import (
     HARM_SIZE,
     MAX_ACCEPTED_KEYS,
+    MAX_COUNT,
     SLACK_EDGES_S,
     EngineReport,
     ReportError,
     decode,
     encode,
+    from_mapping,
     request_key,
 )
 
@@ -28,14 +32,14 @@ REPO = Path(__file__).parents[2]
 def full(make_report: MakeReport) -> EngineReport:
     """The largest report there can be."""
     numbers = {
-        name: 2**63 - 1 if isinstance(value, int) else 0.1
+        name: MAX_COUNT if isinstance(value, int) else 0.1
         for name, value in msgspec.structs.asdict(make_report()).items()
         if isinstance(value, (int, float)) and name not in ("schema", "accepting")
     }
     return make_report(
         **numbers,
-        kv_blocks_preemptible=(2**63 - 1,) * 4,
-        slack_histogram=(2**63 - 1,) * (len(SLACK_EDGES_S) + 1),
+        kv_blocks_preemptible=(MAX_COUNT,) * 4,
+        slack_histogram=(MAX_COUNT,) * (len(SLACK_EDGES_S) + 1),
         harm=(0.1,) * HARM_SIZE,
         accepted_keys=(2**63 - 1,) * MAX_ACCEPTED_KEYS,
     )
@@ -75,3 +79,33 @@ def test_every_process_calls_a_request_the_same() -> None:
             check=True,
         )
         assert int(other.stdout) == request_key("some request")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("running", -1),
+        ("demand_tokens", -5),
+        ("accepted_total", MAX_COUNT + 1),
+        ("prefill_s_per_token", -1e-6),
+        ("step_time_s", 1e9),
+        ("qoe_mean", 7.0),
+        ("tokens_per_s", float("nan")),
+        ("mean_output_tokens", float("inf")),
+        ("harm", (-1.0,) * HARM_SIZE),
+    ],
+)
+def test_numbers_that_no_engine_can_have_are_no_report(
+    make_report: MakeReport, field: str, value: Any
+) -> None:
+    report = make_report(**{field: value})
+    with pytest.raises(ReportError, match=field):
+        decode(encode(report))
+    if not (isinstance(value, float) and math.isnan(value)):
+        with pytest.raises(ReportError, match=field):
+            from_mapping(msgspec.to_builtins(report))
+
+
+def test_sums_that_are_rounded_are_a_report(make_report: MakeReport) -> None:
+    report = make_report(qoe_mean=1.0 + 1e-12, harm=(-1e-12,) * HARM_SIZE)
+    assert decode(encode(report)) == report

@@ -41,7 +41,7 @@ async def test_reports_are_taken_in_while_nobody_asks(
 ) -> None:
     router, replica = connect()
     deadline_s = time.monotonic() + TIMEOUT_S
-    while router.chooser._fleet.book.last(replica.replica_id) is None:
+    while router.chooser._fleet.roster.book.last(replica.replica_id) is None:
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.005)
     await router.choose_replicas([replica], new_request())

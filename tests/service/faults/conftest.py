@@ -118,13 +118,17 @@ class Faults:
         psutil.Process(replica["pid"]).send_signal(signal.SIGKILL)
 
     @staticmethod
-    def kill_engine(replica: Replica) -> None:
+    def engine_of(replica: Replica) -> psutil.Process:
         (engine,) = [
             child
             for child in psutil.Process(replica["pid"]).children()
             if "EngineCore" in " ".join(child.cmdline())
         ]
-        engine.send_signal(signal.SIGKILL)
+        return engine
+
+    @staticmethod
+    def kill_engine(replica: Replica) -> None:
+        Faults.engine_of(replica).send_signal(signal.SIGKILL)
 
     @staticmethod
     def text_of(chunks: list[Any]) -> str:
