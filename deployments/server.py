@@ -28,6 +28,7 @@ from deployments.feedback import PATH as FEEDBACK_PATH
 from deployments.feedback import EngineEars, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.keep_alive import keep_alive
+from deployments.leaving import LeavingMiddleware
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import QoEFieldsMiddleware, Refusal, refusal_of
 from deployments.moves.contract import HandOver, Piece
@@ -174,6 +175,7 @@ class AndesServer(LLMServer):
         keep_alive(app, self._llm_config.experimental_configs.get(KEEP_ALIVE_KEY))
         app.add_middleware(FirstByteMiddleware)
         app.add_middleware(QoEFieldsMiddleware, default=_default_expectation())
+        app.add_middleware(LeavingMiddleware)
         mount_demo_page(app, FleetReports(_own_handle))
         return app
 
