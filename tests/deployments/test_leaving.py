@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -21,8 +22,22 @@ from deployments.leaving import LeavingMiddleware
 from deployments.middleware import QoEFieldsMiddleware
 from qoe import PROFILES
 
-CLIENTS = 20
+CLIENTS, CROWD = 20, 40
 WAYS = ["close", "reset", "half-close", "http-1.0"]
+# 3,072 tokens: of a crowd four run, some are preempted, and the others wait.
+SCARCE = {"num_gpu_blocks_override": 25, "max_num_seqs": 4}
+PROMPT, TOKENS = "x" * 500, 1400
+MESSAGES = [{"role": "user", "content": PROMPT}]
+COMPLETION = {"prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True}
+CHAT = {"messages": MESSAGES, "max_tokens": TOKENS, "ignore_eos": True}
+ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "completions": ("v1/completions", COMPLETION),
+    "chat": ("v1/chat/completions", CHAT),
+    "several": ("v1/completions", COMPLETION | {"n": 2, "temperature": 1.0}),
+    "several-chats": ("v1/chat/completions", CHAT | {"n": 2, "temperature": 1.0}),
+    "messages": ("v1/messages", {"messages": MESSAGES, "max_tokens": TOKENS}),
+    "responses": ("v1/responses", {"input": PROMPT, "max_output_tokens": TOKENS}),
+}
 
 
 class Work:
@@ -116,12 +131,14 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
             await asyncio.sleep(0.01)
 
 
-def ask(port: int, path: str, way: str) -> socket.socket:
+def ask(port: int, path: str, way: str, **fields: Any) -> socket.socket:
+    body = json.dumps(fields)
     version = "1.0" if way == "http-1.0" else "1.1"
     client = socket.create_connection(("127.0.0.1", port))
     client.sendall(
         f"POST /{path} HTTP/{version}\r\nHost: localhost\r\n"
-        "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}".encode()
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
     )
     return client
 
@@ -224,3 +241,30 @@ async def test_a_request_that_is_cancelled_twice_is_not_waited_for() -> None:
     with pytest.raises(asyncio.CancelledError):
         await request
     await until(lambda: said == ["begun", "ended"])
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("llm", [SCARCE], indirect=True, ids=["scarce"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_an_engine_forgets_who_has_left(
+    llm: Any, replica_engine: Any, answer: str, stream: bool
+) -> None:
+    path, fields = ANSWERS[answer]
+    fields = fields | {"model": "tiny", "stream": stream}
+    asked = CROWD * fields.get("n", 1)
+    # One for each answer, whether it waits, is written or has lost its memory.
+    live = llm.output_processor.request_states
+    app = LeavingMiddleware(await replica_engine.build_asgi_app())
+    async with served(cancelled_as_serve_does(app)) as port:
+        ways = [WAYS[at % len(WAYS)] for at in range(CROWD)]
+        clients = [(ask(port, path, way, **fields), way) for way in ways]
+        await until(lambda: len(live) == asked, timeout_s=60.0)
+        for client, way in clients:
+            leave(client, way)
+        # An engine that goes on with half of them takes longer.
+        await until(lambda: not live)
+        for client, _ in clients:
+            client.close()
