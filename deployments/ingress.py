@@ -26,6 +26,7 @@ from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.feedback import PATH, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.keep_alive import keep_alive
+from deployments.leaving import TiedHandle
 from deployments.middleware import FIELDS_KEY
 from deployments.relay import (
     DATA,
@@ -62,6 +63,7 @@ class ResumingIngress(OpenAiIngress):
         An answer of which nothing was sent is asked for again, as it was, unless the
             engine has refused it: its patience is over everywhere.
         A stream ends with its finish reason or with one event that says what happened.
+        A replica stops when nobody reads what it writes.
     """
 
     def __init__(
@@ -89,6 +91,9 @@ class ResumingIngress(OpenAiIngress):
         guard(app, self._access, self._default_expectation)
         mount_demo_page(app, FleetReports(self._any_handle))
         super()._set_asgi_app(app)
+
+    def _get_configured_serve_handle(self, model_id: str) -> Any:
+        return TiedHandle(super()._get_configured_serve_handle(model_id))
 
     def _any_handle(self) -> Any:
         return next(iter(self._default_serve_handles.values()))

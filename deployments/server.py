@@ -30,6 +30,7 @@ from deployments.feedback import PATH as FEEDBACK_PATH
 from deployments.feedback import EngineEars, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.keep_alive import keep_alive
+from deployments.leaving import LeavingMiddleware
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import Refusal, refusal_of
 from deployments.moves.contract import HandOver, Piece
@@ -203,6 +204,7 @@ class AndesServer(LLMServer):
         app.add_middleware(FirstByteMiddleware)
         access = self._llm_config.experimental_configs.get(ACCESS_KEY, {})
         guard(app, AccessSettings.model_validate(access), _default_expectation())
+        app.add_middleware(LeavingMiddleware)
         mount_demo_page(app, FleetReports(_own_handle))
         return app
 

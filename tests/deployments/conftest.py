@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,3 +51,24 @@ async def llm(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
         yield llm
         assert not llm.output_processor.request_states
         llm.shutdown()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replica_engine(llm: Any) -> Any:
+    """Serve LLM's engine, as it is when it has started `llm`; its model is `tiny`."""
+    from starlette.datastructures import State  # noqa: PLC0415 - with vLLM
+    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
+    from vllm.entrypoints.launchers.cli_args import FrontendArgs  # noqa: PLC0415
+    from vllm.entrypoints.openai.api_server import init_app_state  # noqa: PLC0415
+
+    from deployments.resumable import ResumableEngine  # noqa: PLC0415
+
+    given = AsyncEngineArgs(model=llm.model_config.model, served_model_name=["tiny"])
+    engine: Any = ResumableEngine.__new__(ResumableEngine)
+    engine._vllm_args = argparse.Namespace(**(vars(FrontendArgs()) | vars(given)))
+    engine._engine_client, engine._token_receiver = llm, None
+    engine._app_state = state = State()
+    await init_app_state(llm, state, engine._vllm_args, ("generate",))
+    engine._oai_serving_chat = state.openai_serving_chat
+    engine._oai_serving_completion = state.openai_serving_completion
+    return engine

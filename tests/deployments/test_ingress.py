@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -40,11 +40,36 @@ def token(number: int, reason: str | None = None) -> str:
     return f"data: {json.dumps({'id': 'x', 'created': 1, 'choices': [choice]})}\n\n"
 
 
+class Call:
+    """What a replica answers: plays a script, an exception raises."""
+
+    def __init__(self, script: list[Any]) -> None:
+        self.cancelled = asyncio.Event()
+        self._script = iter(script)
+
+    def __aiter__(self) -> Call:
+        return self
+
+    async def __anext__(self) -> Any:
+        for item in self._script:
+            if isinstance(item, float):
+                await asyncio.sleep(item)
+            elif isinstance(item, Exception):
+                raise item
+            else:
+                return [item] if isinstance(item, str) else item
+        raise StopAsyncIteration
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
 class Replicas:
-    """Stands in for a handle: each attempt plays the next script, an exception raises."""
+    """Stands in for a handle: each attempt plays the next script."""
 
     def __init__(self, *scripts: list[Any]) -> None:
         self.asked: list[Any] = []
+        self.calls: list[Call] = []
         self._scripts = iter(scripts)
 
     def options(self, **_: Any) -> Replicas:
@@ -56,15 +81,10 @@ class Replicas:
 
     chat = completions
 
-    async def remote(self, body: Any, info: Any) -> AsyncIterator[Any]:
+    def remote(self, body: Any, info: Any) -> Call:
         self.asked.append(body)
-        for item in next(self._scripts):
-            if isinstance(item, float):
-                await asyncio.sleep(item)
-            elif isinstance(item, Exception):
-                raise item
-            else:
-                yield [item] if isinstance(item, str) else item
+        self.calls.append(Call(next(self._scripts)))
+        return self.calls[-1]
 
 
 @pytest.fixture(autouse=True)
@@ -84,9 +104,9 @@ def ingress_of(replicas: Replicas, limit: int = 3, **more: Any) -> ResumingIngre
     )
 
 
-async def answer(
+def items(
     replicas: Replicas, method: str = "completions", limit: int = 3, **more: Any
-) -> list[Any]:
+) -> AsyncGenerator[Any, None]:
     ingress = ingress_of(replicas, limit)
     request: dict[str, Any] = {"model": "tiny", "stream": True, **more}
     if method == "chat":
@@ -94,8 +114,12 @@ async def answer(
         body: Any = ChatCompletionRequest(messages=messages, **request)
     else:
         body = CompletionRequest(prompt="hi", **request)
+    return ingress._get_response(body=body, call_method=method)
+
+
+async def answer(replicas: Replicas, *args: Any, **more: Any) -> list[Any]:
     told: list[Any] = []
-    async for item in ingress._get_response(body=body, call_method=method):
+    async for item in items(replicas, *args, **more):
         told += item if isinstance(item, list) else [item]
     return told
 
@@ -182,6 +206,7 @@ async def test_a_reader_does_not_wait_for_ever_for_the_rest() -> None:
     replicas = Replicas([token(0), RayActorError()], [60.0], [60.0])
     told = await answer(replicas, limit=2)
     assert "TimeoutError" in error_in(told)
+    assert [call.cancelled.is_set() for call in replicas.calls] == [False, True, True]
 
 
 @pytest.mark.parametrize("method", ["chat", "completions"])
@@ -245,3 +270,32 @@ async def post(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> httpx.Res
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         request = {"model": "tiny", "prompt": "hi", "stream": True}
         return await client.post("/v1/completions", json=request)
+
+
+@pytest.mark.parametrize("way", ["cancelled", "closed", "dropped"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_replica_does_not_write_for_nobody(way: str, stream: bool) -> None:
+    replicas = Replicas([token(0), token(1), 60.0])
+    answered = items(replicas, stream=stream)
+    await anext(answered)
+    assert not replicas.calls[0].cancelled.is_set()
+    if way == "cancelled":
+        reading = asyncio.create_task(_drain(answered))
+        await asyncio.sleep(0.01)
+        reading.cancel()
+    elif way == "closed":
+        await answered.aclose()
+    del answered
+    async with asyncio.timeout(5.0):
+        await replicas.calls[0].cancelled.wait()
+
+
+async def _drain(answered: AsyncGenerator[Any, None]) -> None:
+    async for _ in answered:
+        pass
+
+
+async def test_a_replica_that_is_done_is_not_cancelled() -> None:
+    replicas = Replicas([token(0), token(1, "length"), DONE])
+    await answer(replicas)
+    assert not replicas.calls[0].cancelled.is_set()

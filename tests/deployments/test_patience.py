@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from contextlib import aclosing
 from typing import Any
@@ -21,7 +20,6 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from deployments.first_byte import FirstByteMiddleware
 from deployments.patience import OutOfPatienceError
 from deployments.relay import error_of
-from deployments.resumable import ResumableEngine
 from scheduler.patience import retry_after_of
 
 PROMPT_TOKENS, OUTPUT_TOKENS = 500, 1500
@@ -106,24 +104,6 @@ async def test_clients_who_leave_while_they_wait_or_run_make_room_at_once(
     assert await ask(qoe_patience_s=2.0) == OUTPUT_TOKENS
 
 
-async def replica_engine(llm: AsyncLLM) -> Any:
-    """Serve LLM's engine, as it is when it has started `llm`."""
-    from starlette.datastructures import State  # noqa: PLC0415
-    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
-    from vllm.entrypoints.launchers.cli_args import FrontendArgs  # noqa: PLC0415
-    from vllm.entrypoints.openai.api_server import init_app_state  # noqa: PLC0415
-
-    given = AsyncEngineArgs(model=llm.model_config.model, served_model_name=["tiny"])
-    engine: Any = ResumableEngine.__new__(ResumableEngine)
-    engine._vllm_args = argparse.Namespace(**(vars(FrontendArgs()) | vars(given)))
-    engine._engine_client, engine._token_receiver = llm, None
-    engine._app_state = state = State()
-    await init_app_state(llm, state, engine._vllm_args, ("generate",))
-    engine._oai_serving_chat = state.openai_serving_chat
-    engine._oai_serving_completion = state.openai_serving_completion
-    return engine
-
-
 def impatient(path: str, *, stream: bool) -> dict[str, Any]:
     prompt: dict[str, Any] = {"prompt": "x" * PROMPT_TOKENS}
     if path == "chat/completions":
@@ -135,9 +115,9 @@ def impatient(path: str, *, stream: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("path", ["completions", "chat/completions"])
 async def test_a_client_of_either_way_gets_503_and_when_to_come_again(
-    llm: AsyncLLM, path: str, stream: bool
+    llm: AsyncLLM, replica_engine: Any, path: str, stream: bool
 ) -> None:
-    engine = await replica_engine(llm)
+    engine = replica_engine
     app = FirstByteMiddleware(await engine.build_asgi_app())
     tasks = await Asker(llm).crowd()
     request = impatient(path, stream=stream)

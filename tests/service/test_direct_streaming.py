@@ -81,18 +81,6 @@ def test_the_official_client_is_told_which_field_is_bad(direct: Client, sdk: Any
     assert "qoe_tds=-1 is invalid" in caught.value.message
 
 
-def test_a_client_that_leaves_frees_the_engine(direct: Client) -> None:
-    before = direct.total("tokens_total")
-    asked = 1900
-    request = {"prompt": "Hello", "stream": True, "max_tokens": asked, "vllm_xargs": READER}
-    with direct.open("completions", **request) as response:
-        lines = (line for line in response.iter_lines() if line)
-        for _ in range(5):
-            next(lines)
-        direct.until(lambda reports: sum(r.running for r in reports.values()) == 1)
-    assert direct.total("tokens_total") - before < asked
-
-
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(("name", "value", "allowed"), BAD_FIELDS)
 def test_a_bad_field_is_refused_and_the_engine_never_sees_it(

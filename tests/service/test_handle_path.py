@@ -47,18 +47,6 @@ def test_a_bad_field_through_a_handle_is_refused(
     assert handle.total("accepted_total") == before
 
 
-def test_a_client_that_leaves_a_handle_frees_the_engine(handle: Client) -> None:
-    before = handle.total("tokens_total")
-    asked = 1900
-    request = {"prompt": "Hello", "stream": True, "max_tokens": asked, "vllm_xargs": READER}
-    with handle.open("completions", **request) as response:
-        lines = (line for line in response.iter_lines() if line)
-        for _ in range(5):
-            next(lines)
-        handle.until(lambda reports: sum(r.running for r in reports.values()) == 1)
-    assert handle.total("tokens_total") - before < asked
-
-
 @pytest.mark.parametrize("path", ["chat", "complete"])
 def test_an_engine_names_the_request_it_took_as_the_router_knows_it(
     handle: Client, path: str
