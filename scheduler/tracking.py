@@ -12,6 +12,7 @@ from vllm.logger import init_logger
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
@@ -71,6 +72,16 @@ class TrackingScheduler(AsyncScheduler):
             self._report(self.now_s(), at_once=True)
 
     @property
+    def _half_of_vllm(self) -> type[Scheduler]:
+        """Whose tokens count: vLLM makes its plain scheduler where steps do not overlap.
+
+        There, a token that nobody has sampled must be nobody's ground for the next one.
+        """
+        overlaps = self.scheduler_config.async_scheduling
+        half: type[Scheduler] = AsyncScheduler if overlaps else Scheduler
+        return half
+
+    @property
     def plan_failures_total(self) -> int:
         """Steps that ran as plain vLLM because something of ours failed."""
         return self._guarded.failures_total
@@ -83,41 +94,48 @@ class TrackingScheduler(AsyncScheduler):
 
     def add_request(self, request: Request) -> None:
         super().add_request(request)
+        # A client that speaks on, or says that it is done, comes with one name twice.
+        if self.requests.get(request.request_id) is not request:
+            return
         cached_tokens = 0
         with self._guarded("looking a prompt up"):
             cached_tokens = self._cached_tokens(request)
         with self._guarded("tracking a new stream"):
-            # A pooling request has no sampling parameters.
-            params = request.sampling_params
-            fields = getattr(params, "extra_args", None)
-            kind = getattr(params, "output_kind", None)
-            queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
-            arrived_at_s = self.now_s() - queued_s
-            reader = reader_or_default(
-                fields,
-                self.settings.default_expectation,
-                is_stream=kind != RequestOutputKind.FINAL_ONLY,
-            )
-            progress = progress_or_fresh(fields)
-            self.streams.add(
+            self._track(request, cached_tokens)
+
+    def _track(self, request: Request, cached_tokens: int) -> None:
+        """Follow a stream from now on."""
+        # A pooling request has no sampling parameters.
+        params = request.sampling_params
+        fields = getattr(params, "extra_args", None)
+        kind = getattr(params or request.pooling_params, "output_kind", None)
+        queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
+        arrived_at_s = self.now_s() - queued_s
+        reader = reader_or_default(
+            fields,
+            self.settings.default_expectation,
+            is_stream=kind != RequestOutputKind.FINAL_ONLY,
+        )
+        progress = progress_or_fresh(fields)
+        self.streams.add(
+            request.request_id,
+            reader,
+            arrived_at_s=arrived_at_s,
+            prompt_tokens=request.num_prompt_tokens,
+            key=serve_key(request.request_id),
+            progress=progress,
+            cached_tokens=cached_tokens,
+            tenant=tenant_or_nobody(fields),
+        )
+        # Nobody can refuse what has no sampling parameters, nor what has begun.
+        if params is not None and reader.patience_s and not progress.tokens:
+            self.patience.begin(
                 request.request_id,
-                reader,
-                arrived_at_s=arrived_at_s,
-                prompt_tokens=request.num_prompt_tokens,
-                key=serve_key(request.request_id),
-                progress=progress,
-                cached_tokens=cached_tokens,
-                tenant=tenant_or_nobody(fields),
+                reader.patience_s,
+                arrived_at_s - progress.age_s,
+                request.num_prompt_tokens,
             )
-            # Nobody can refuse what has no sampling parameters, nor what has begun.
-            if params is not None and reader.patience_s and not progress.tokens:
-                self.patience.begin(
-                    request.request_id,
-                    reader.patience_s,
-                    arrived_at_s - progress.age_s,
-                    request.num_prompt_tokens,
-                )
-            self.reasoning.begin(request.request_id, request.prompt_token_ids)
+        self.reasoning.begin(request.request_id, request.prompt_token_ids)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
@@ -187,11 +205,15 @@ class TrackingScheduler(AsyncScheduler):
             computed = self.kv_cache_manager.get_computed_blocks(request)[1]
         return int(request.num_tokens - computed)
 
+    def _update_after_schedule(self, scheduler_output: SchedulerOutput) -> None:
+        self._half_of_vllm._update_after_schedule(self, scheduler_output)
+
     def _update_request_with_output(
         self, request: Request, new_token_ids: list[int], is_stale: bool = False
     ) -> tuple[list[int], bool]:
-        tokens, stopped = super()._update_request_with_output(
-            request, new_token_ids, is_stale
+        owner = self._half_of_vllm
+        tokens, stopped = owner._update_request_with_output(
+            self, request, new_token_ids, is_stale
         )
         with self._guarded("tracking a token"):
             name, hidden = request.request_id, 0
@@ -213,6 +235,9 @@ class TrackingScheduler(AsyncScheduler):
         freed = super()._free_request(request, delay_free_blocks)
         with self._guarded("forgetting a stream"):
             has_left = request.status == RequestStatus.FINISHED_ABORTED
+            if request.pooling_params is not None and not has_left:
+                # Its answer has no tokens, and comes all at once.
+                self.streams.delivered(request.request_id, 1)
             self.reasoning.forget(request.request_id)
             self.patience.end(request.request_id)
             self.streams.remove(request.request_id, self.now_s(), has_left=has_left)
@@ -222,8 +247,9 @@ class TrackingScheduler(AsyncScheduler):
         return freed
 
     def shutdown(self) -> None:
-        self._reporter.close()
-        self.inbox.close()
+        with self._guarded("closing sockets"):
+            self._reporter.close()
+            self.inbox.close()
         super().shutdown()
 
     def _track_admissions(self, output: SchedulerOutput) -> None:
