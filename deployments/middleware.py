@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployments.continuation import continuation_refusal
-from qoe import Expectation, ExpectationError, parse_expectation, parse_progress
+from qoe import (
+    Expectation,
+    ExpectationError,
+    parse_expectation,
+    parse_progress,
+    resumed_token_ids,
+)
 from qoe.fields import PREFIX, RESUME_FIELD
 from qoe.tenant import parse_tenant
+from scheduler.settings import SchedulerSettings
+from scheduler.unfit import resume_refusal
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -107,7 +115,29 @@ class QoEFieldsMiddleware:
             return None
         if not isinstance(request, dict):
             return None
+        return self._refusal_of(request)
+
+    def _refusal_of(self, request: Mapping[str, object]) -> Refusal | None:
         return refusal_of(request, self._default)
+
+
+class PlainVLLMMiddleware(QoEFieldsMiddleware):
+    """The same for a plain vLLM server, which cannot go on with an answer.
+
+    `--middleware deployments.middleware.PlainVLLMMiddleware`, beside `--scheduler-cls`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            app, default=SchedulerSettings.from_environment().default_expectation
+        )
+
+    def _refusal_of(self, request: Mapping[str, object]) -> Refusal | None:
+        if refusal := super()._refusal_of(request):
+            return refusal
+        fields = request.get(FIELDS_KEY)
+        resumed = resumed_token_ids(fields) if isinstance(fields, Mapping) else ()
+        return Refusal(RESUME_FIELD, resume_refusal(len(resumed))) if resumed else None
 
 
 def _carries_json(scope: Scope) -> bool:

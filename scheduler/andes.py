@@ -1,4 +1,4 @@
-"""The Andes scheduler as a vLLM plugin. Only this and `tracking.py` know vLLM.
+"""The Andes scheduler as a vLLM plugin. Only this and its two base classes know vLLM.
 
 All of vLLM's privates that Andes relies on are used there and here, and pinned by
 `tests/scheduler/test_vllm_contract.py`. Its loop is never copied: Andes decides before
@@ -22,9 +22,9 @@ from scheduler.options import refusal_of, takes_short_steps
 from scheduler.outlook import HORIZON_S, EngineState, take_snapshot
 from scheduler.partition import Partition, partition
 from scheduler.policies import policy_for
+from scheduler.refusing import RefusingScheduler
 from scheduler.replan import PlanClock
 from scheduler.snapshot import Floats, Plan
-from scheduler.tracking import TrackingScheduler
 
 # Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
 # grammar, a transfer or a client, and are vLLM's business.
@@ -36,7 +36,7 @@ REPLAN_PERIOD_S = 0.05
 _request_id = attrgetter("request_id")
 
 
-class AndesScheduler(TrackingScheduler):
+class AndesScheduler(RefusingScheduler):
     """vLLM's scheduler with Andes deciding who holds KV memory, and whose prompt is next.
 
     Under light load, and whenever Andes fails, a step is exactly a vLLM step. Settings come
@@ -68,6 +68,8 @@ class AndesScheduler(TrackingScheduler):
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         with self._guarded("hearing readers"):
             self.inbox.deliver(self.streams, self.now_s())
+        with self._guarded("refusing fields"):
+            self._end_unfit()
         withheld = self._plan()
         budget = self.max_num_scheduled_tokens
         self.max_num_scheduled_tokens = min(budget, self._token_budget or budget)

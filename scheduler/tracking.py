@@ -13,7 +13,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
-from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
+from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
@@ -23,7 +23,7 @@ from scheduler.activity import Activity
 from scheduler.feedback import FeedbackInbox
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
-from scheduler.patience import Patience, retry_after_s
+from scheduler.patience import Patience
 from scheduler.reasoning import Reasoning
 from scheduler.reporting import EngineStatus, Reporter
 from scheduler.request_ids import serve_key
@@ -40,8 +40,7 @@ MAX_QUEUED_S = 600.0
 class TrackingScheduler(AsyncScheduler):
     """vLLM's scheduler, which knows its readers, measures its steps and reports both.
 
-    It decides nothing, but that a stream whose patience cannot be met ends with the
-    reason why. Settings come from the environment (`scheduler.settings`).
+    It decides nothing. Settings come from the environment (`scheduler.settings`).
 
     Attributes:
         now_s: Monotonic clock; replaced in virtual time.
@@ -143,9 +142,8 @@ class TrackingScheduler(AsyncScheduler):
         outputs: dict[int, EngineCoreOutputs] = super().update_from_output(
             scheduler_output, model_runner_output
         )
-        if self.patience:
-            with self._guarded("refusing streams"):
-                self._refuse_in_vain(outputs)
+        with self._guarded("refusing streams"):
+            self._refuse(outputs)
         with self._guarded("tracking output"):
             now_s = self.now_s()
             self.streams.flush(now_s)
@@ -158,52 +156,14 @@ class TrackingScheduler(AsyncScheduler):
             self._report(now_s)
         return outputs
 
+    def _refuse(self, outputs: dict[int, EngineCoreOutputs]) -> None:
+        """End whom nobody can serve, and say so in `outputs`; for a subclass."""
+
     def _cached_tokens(self, request: Request) -> int:
         """Of a new stream's prompt, what other streams have left in the prefix cache."""
         if self.connector is not None:
             return 0
         return int(self.kv_cache_manager.get_computed_blocks(request)[1])
-
-    def _refuse_in_vain(self, outputs: dict[int, EngineCoreOutputs]) -> None:
-        """End the streams that wait in vain, and add to `outputs` that they did.
-
-        An error that is not intercepted on its way is HTTP 500 in vLLM, and no empty text.
-        """
-        model = self.step_time
-        token_s = model.fitted().prefill_s_per_token if model.knows_prefill else 0.0
-        names = self.patience.in_vain(self.now_s(), token_s, self._uncomputed_tokens)
-        if not names:
-            return
-        again_s = retry_after_s(
-            len(self.waiting) + len(self.skipped_waiting) - len(names),
-            self.streams.mean_output_tokens,
-            model.tokens_per_s,
-        )
-        reasons = {name: self.patience.refusal(name, again_s) for name in names}
-        self.streams.refused_total += len(names)
-        for request in self.finish_requests(names, RequestStatus.FINISHED_ERROR):
-            of_client = outputs.setdefault(request.client_index, EngineCoreOutputs())
-            of_client.outputs.append(
-                EngineCoreOutput(
-                    request.request_id,
-                    [],
-                    finish_reason=request.get_finished_reason(),
-                    stop_reason=reasons[request.request_id],
-                    events=request.take_events(),
-                    trace_headers=request.trace_headers,
-                )
-            )
-
-    def _uncomputed_tokens(self, request_id: str) -> int:
-        """Tokens that this engine must compute before the first one of a stream."""
-        if self.connector is not None:
-            # It may bring any part of a prompt.
-            return 0
-        request = self.requests[request_id]
-        computed = request.num_computed_tokens
-        if not computed:
-            computed = self.kv_cache_manager.get_computed_blocks(request)[1]
-        return int(request.num_tokens - computed)
 
     def _update_after_schedule(self, scheduler_output: SchedulerOutput) -> None:
         self._half_of_vllm._update_after_schedule(self, scheduler_output)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployments.middleware import QoEFieldsMiddleware
+from deployments.middleware import PlainVLLMMiddleware, QoEFieldsMiddleware
 from qoe import PROFILES
 
 JSON_HEADERS = [(b"content-type", b"application/json")]
@@ -207,3 +207,29 @@ async def test_a_client_that_leaves_in_its_own_request_is_not_waited_for() -> No
     client = Client(part(b'{"vllm', more=True), {"type": "http.disconnect"})
     await asyncio.wait_for(client.request(), timeout=30.0)
     assert client.app.seen[-1] == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"qoe_tds": "fast"}, "qoe_tds='fast' is invalid"),
+        ({"qoe_resume_token_ids": [7, 8]}, "qoe_resume_token_ids with 2 tokens is refused"),
+        ({"qoe_tds": 7}, None),
+        ({"theirs": 1}, None),
+    ],
+    ids=str,
+)
+async def test_a_plain_vllm_server_goes_on_with_no_answer(
+    fields: dict[str, Any], said: str | None
+) -> None:
+    body = json.dumps(PROMPT | {"stream": True, "vllm_xargs": fields}).encode()
+    client = Client({"type": "http.request", "body": body})
+    client.leaves.set()
+    # vLLM gives a middleware the app, and nothing else.
+    middleware = PlainVLLMMiddleware(client.app)  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "POST", "headers": JSON_HEADERS}
+    await middleware(scope, client.receive, client.send)
+    assert client.sent[0]["status"] == (400 if said else 200)
+    assert bool(client.app.seen) is (said is None)
+    if said:
+        assert json.loads(client.sent[1]["body"])["error"]["message"].startswith(said)

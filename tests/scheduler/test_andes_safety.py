@@ -1,7 +1,6 @@
 """Whatever fails, ends or is paused: the engine goes on, and nobody is forgotten."""
 
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import RequestStatus
 
-from bench.load import PlannedStream
 from scheduler.snapshot import NOBODY, Plan
 
 
@@ -207,16 +205,6 @@ def test_a_prompt_that_cannot_be_looked_up_is_a_stream_all_the_same(
     assert engine.scheduler.streams.finished_total == 30
     # One failure a stream, and no plan fails for it.
     assert engine.scheduler.plan_failures_total == 30
-
-
-def test_a_bad_expectation_inside_the_engine_falls_back_to_the_default(make_engine) -> None:
-    engine = make_engine(settings={"default_tds": 9.0})
-    unchecked = SimpleNamespace(ttft_s=0.5, tds="fast", weight=1.0, patience_s=None)
-    engine.submit("a", PlannedStream(0.0, 50, 5, unchecked))
-    slot = engine.scheduler.streams.slots(["a"])
-    assert engine.scheduler.streams.readers.tds[slot] == 9.0
-    assert engine.scheduler.streams.readers.ttft_s[slot] == 1.0
-    engine.scheduler.finish_requests("a", RequestStatus.FINISHED_ABORTED)
 
 
 @pytest.mark.parametrize("steps", [3, 30])
