@@ -8,6 +8,7 @@ All of vLLM's privates that Andes relies on are used there and here, and pinned 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -57,6 +58,7 @@ class AndesScheduler(RefusingScheduler):
         # The last this many of `waiting` were withheld by the last plan.
         self._num_withheld = 0
         self._token_budget: int | None = None
+        self._stands_still = False
         self._takes_short_steps = takes_short_steps(self)
         self._plan_clock = PlanClock(REPLAN_PERIOD_S)
 
@@ -80,11 +82,18 @@ class AndesScheduler(RefusingScheduler):
             self._num_withheld = len(withheld)
             if withheld:
                 self.waiting.extend(withheld)
+        is_idle = not (output.num_scheduled_tokens or self.running)
+        self._stands_still = bool(withheld) and is_idle
         return output
 
     def _plan(self) -> list[Request]:
-        """Those whom this step must not see; nobody where planning fails."""
-        if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
+        """Those whom this step must not see; nobody where planning fails.
+
+        After a step in which it served nobody and withheld somebody vLLM chooses: whom the
+        plan offered may not fit beside what those hold whom it did not.
+        """
+        is_paused = self._pause_state != PauseState.UNPAUSED or self._stands_still
+        if self._policy is not None and not is_paused:
             with self.activity, self._guarded("planning"):
                 return self._withhold()
         self._token_budget = None
@@ -109,7 +118,24 @@ class AndesScheduler(RefusingScheduler):
             horizon_s=getattr(self._policy, "horizon_s", HORIZON_S),
         )
         plan = self._policy.plan(snapshot) if self._policy is not None else None
-        return [] if plan is None else self._apply(plan)
+        if not self._plan_clock.is_in_time(now_s, self.now_s()):
+            self.activity.overruns_total += 1
+            return []
+        return [] if plan is None else self._apply(self._sparing(plan))
+
+    def _sparing(self, plan: Plan) -> Plan:
+        """The plan, but that nobody who came back leaves again before it got a token.
+
+        Whatever a policy does, a stream then has a token for each time it was resumed.
+        """
+        leaving = self.streams.slots(
+            self.running[i].request_id for i in plan.preempt.tolist()
+        )
+        is_spared = self.streams.is_fruitless[leaving]
+        if not is_spared.any():
+            return plan
+        keep = np.concatenate((plan.keep, plan.preempt[is_spared]))
+        return replace(plan, keep=keep, preempt=plan.preempt[~is_spared])
 
     def _take_back_skipped(self) -> None:
         """vLLM serves `skipped_waiting` first; what waits for memory only must compete."""

@@ -3,14 +3,17 @@
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import pytest
+from vllm.engine.arg_utils import EngineArgs
 from vllm.v1.outputs import DraftTokenIds, KVConnectorOutput, ModelRunnerOutput
 
 from bench.replay.cost import StepCost, work_of
 from bench.replay.engine import VirtualEngine
 from bench.replay.virtual_config import EngineSize
+from deployments.tiny_model import ensure_tiny_model
 from scheduler.andes import AndesScheduler
 from scheduler.replan import PlanClock
 from scheduler.settings import SchedulerSettings
@@ -104,42 +107,76 @@ class PipelinedEngine(VirtualEngine):
         return [TOKEN] * (1 + accepted)
 
 
+def made(
+    options: dict | None = None,
+    *,
+    num_blocks: int = 32,
+    depth: int = 1,
+    throttles: bool = False,
+    policy=None,
+    settings=None,
+    kv_cache_config=None,
+    cls=AndesScheduler,
+    **size,
+) -> PipelinedEngine:
+    given = {"scheduler_config.async_scheduling": depth > 1, **(options or {})}
+    engine = PipelinedEngine(
+        SchedulerSettings(**(settings or {})),
+        EngineSize(kv_tokens=num_blocks * BLOCK_TOKENS, **size),
+        cost=StepCost(base_s=0.02, per_prefill_token_s=1e-4),
+        scheduler_cls=configured(given, kv_cache_config, cls),
+        depth=depth,
+        throttles=throttles,
+    )
+    if policy is not None:
+        engine.scheduler._policy = policy
+        engine.scheduler._plan_clock = PlanClock(0.0)
+    return engine
+
+
+def assert_nothing_is_left(engine: PipelinedEngine) -> None:
+    scheduler = engine.scheduler
+    pool = scheduler.kv_cache_manager.block_pool
+    assert not scheduler.requests
+    assert not len(scheduler.streams)
+    assert pool.get_num_free_blocks() == pool.num_gpu_blocks - 1
+
+
+@pytest.fixture(scope="session")
+def speculating():
+    """What vLLM is told by `--speculative-config`, three drafts at a time."""
+    ngram = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3}
+    given = EngineArgs(model=str(ensure_tiny_model()), speculative_config=ngram)
+    return given.create_engine_config().speculative_config
+
+
+@pytest.fixture(scope="session")
+def run_of(speculating) -> Callable[..., AbstractContextManager[PipelinedEngine]]:
+    """An engine of its own for each run: one of a test would serve all its examples."""
+    ways = {
+        "recompute": {},
+        "offload": {"settings": {"resume": "offload"}, "transfer_s_per_token": 1e-5},
+        "speculation": {"options": {"speculative_config": speculating}},
+    }
+
+    @contextmanager
+    def run(how: str, **more) -> Iterator[PipelinedEngine]:
+        engine = made(**ways[how], **more)
+        yield engine
+        assert_nothing_is_left(engine)
+
+    return run
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., PipelinedEngine]]:
     """Engines with these options; at the end nothing may be left in them."""
     engines: list[PipelinedEngine] = []
 
-    def make(
-        options: dict | None = None,
-        *,
-        num_blocks: int = 32,
-        depth: int = 1,
-        throttles: bool = False,
-        policy=None,
-        settings=None,
-        kv_cache_config=None,
-        cls=AndesScheduler,
-        **size,
-    ) -> PipelinedEngine:
-        given = {"scheduler_config.async_scheduling": depth > 1, **(options or {})}
-        engine = PipelinedEngine(
-            SchedulerSettings(**(settings or {})),
-            EngineSize(kv_tokens=num_blocks * BLOCK_TOKENS, **size),
-            cost=StepCost(base_s=0.02, per_prefill_token_s=1e-4),
-            scheduler_cls=configured(given, kv_cache_config, cls),
-            depth=depth,
-            throttles=throttles,
-        )
-        engines.append(engine)
-        if policy is not None:
-            engine.scheduler._policy = policy
-            engine.scheduler._plan_clock = PlanClock(0.0)
-        return engine
+    def make(options: dict | None = None, **more) -> PipelinedEngine:
+        engines.append(made(options, **more))
+        return engines[-1]
 
     yield make
     for engine in engines:
-        scheduler = engine.scheduler
-        pool = scheduler.kv_cache_manager.block_pool
-        assert not scheduler.requests
-        assert not len(scheduler.streams)
-        assert pool.get_num_free_blocks() == pool.num_gpu_blocks - 1
+        assert_nothing_is_left(engine)

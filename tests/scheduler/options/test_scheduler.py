@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from vllm.engine.arg_utils import EngineArgs
 from vllm.lora.request import LoRARequest
 from vllm.pooling_params import PoolingParams
 from vllm.sampling_params import SamplingParams
@@ -12,23 +11,7 @@ from vllm.v1.kv_cache_interface import KVCacheGroupSpec, SlidingWindowSpec
 from vllm.v1.request import Request
 
 from bench.replay.virtual_config import block_hasher
-from deployments.tiny_model import ensure_tiny_model
 from telemetry import catalogue
-
-
-def speculating(num_tokens: int = 3):
-    return (
-        EngineArgs(
-            model=str(ensure_tiny_model()),
-            speculative_config={
-                "method": "ngram",
-                "num_speculative_tokens": num_tokens,
-                "prompt_lookup_max": 3,
-            },
-        )
-        .create_engine_config()
-        .speculative_config
-    )
 
 
 def hybrid(config):
@@ -93,8 +76,8 @@ def test_under_every_option_all_streams_are_served_and_andes_decides(
 
 
 @pytest.mark.parametrize("depth", OVERLAPPED)
-def test_streams_that_speculate_are_served(start, burst, depth) -> None:
-    engine = start({"speculative_config": speculating()}, depth=depth)
+def test_streams_that_speculate_are_served(start, burst, speculating, depth) -> None:
+    engine = start({"speculative_config": speculating}, depth=depth)
     engine.run(burst(40))
     assert texts(engine) == [100] * 40
     assert engine.drafts_accepted > 400
@@ -128,8 +111,10 @@ def test_where_steps_do_not_overlap_nobody_runs_on_a_token_that_is_not_sampled(
     assert engine.scheduler.plan_failures_total == 0
 
 
-def test_where_steps_do_not_overlap_only_real_drafts_are_verified(start, burst) -> None:
-    engine = start({"speculative_config": speculating()})
+def test_where_steps_do_not_overlap_only_real_drafts_are_verified(
+    start, burst, speculating
+) -> None:
+    engine = start({"speculative_config": speculating})
     for number, stream in enumerate(burst(10)):
         engine.submit(str(number), stream)
     while engine.scheduler.has_requests():
@@ -156,9 +141,11 @@ def test_a_prompt_that_must_be_whole_does_not_wait_for_a_longer_step(
     assert engine.scheduler.plan_failures_total == 0
 
 
-def test_drafts_take_no_tokens_from_a_short_step(start, burst, scripted) -> None:
+def test_drafts_take_no_tokens_from_a_short_step(
+    start, burst, scripted, speculating
+) -> None:
     engine = start(
-        {"speculative_config": speculating()},
+        {"speculative_config": speculating},
         depth=2,
         num_blocks=256,
         policy=scripted(token_budget=20),
