@@ -95,9 +95,13 @@ _TRUST = (
     ),
     Panel(
         "Steps without Andes",
-        "Steps a second in which something of ours failed and the engine ran as plain "
-        "vLLM. Anything above 0 is a bug.",
-        ((q.rate(c.FALLBACKS, "replica"), "{{replica}}"),),
+        "Steps a second in which something of ours failed, or a plan took too long, so "
+        "that the engine ran as plain vLLM. A failure is a bug; a plan takes long where "
+        "the machine has no time for the engine.",
+        (
+            (q.rate(c.FALLBACKS, "replica"), "{{replica}} failed"),
+            (q.rate(c.PLAN_OVERRUNS, "replica"), "{{replica}} too slow"),
+        ),
         "engine-falls-back",
         unit="suffix:/s",
         low_top=1,

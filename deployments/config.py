@@ -38,6 +38,9 @@ DERIVED_SETTINGS = {
     "default_patience_s": "default_patience_s",
 }
 
+# What gives vLLM a KV connector.
+CONNECTORS = frozenset({"kv_transfer_config", "kv_offloading_size"})
+
 
 class ConfigError(ValueError):
     """The configuration cannot be served; `str()` says why, one line a mistake."""
@@ -226,6 +229,23 @@ class AppArgs(_Strict):
             raise ValueError(
                 f"router_settings={self.router_settings!r} is invalid: "
                 f"router={self.router!r} has none; they are for router='qoe'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_is_ours_to_schedule(self) -> Self:
+        order = self.engine_kwargs.get("scheduling_policy", "fcfs")
+        if order != "fcfs" and self.scheduler != "fcfs":
+            raise ValueError(
+                f"engine_kwargs.scheduling_policy={order!r} is invalid with "
+                f"scheduler={self.scheduler!r}, which orders the streams itself: it must "
+                "be 'fcfs', or set scheduler: fcfs"
+            )
+        if self.andes.resume == "offload" and not CONNECTORS & self.engine_kwargs.keys():
+            raise ValueError(
+                "andes.resume='offload' is invalid without a KV connector, which would "
+                f"bring the KV back: set one of {', '.join(sorted(CONNECTORS))} in "
+                "engine_kwargs, or resume: recompute"
             )
         return self
 

@@ -193,11 +193,14 @@ class QoEFieldsMiddleware:
             return None
         if not isinstance(request, dict):
             return None
-        added = admitted(request, self._default, caller_of(scope))
+        added = self._added(request, caller_of(scope))
         if not added:
             return None
         request[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added
         return json.dumps(request).encode()
+
+    def _added(self, request: Mapping[str, object], caller: Caller) -> dict[str, object]:
+        return admitted(request, self._default, caller)
 
 
 _TOO_DEEP = Refusal(

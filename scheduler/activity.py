@@ -26,6 +26,7 @@ class Activity:
 
     Attributes:
         plan_s: Seconds that the last plan took.
+        overruns_total: Plans that took too long to be carried out.
     """
 
     def __init__(self, step_time: StepTimeModel, resumes: Resumes) -> None:
@@ -37,6 +38,7 @@ class Activity:
         self._planned_preemptions = 0
         self._levers = [0, 0]
         self.plan_s = 0.0
+        self.overruns_total = 0
 
     def __enter__(self) -> None:
         self._started_s = time.perf_counter()
@@ -69,6 +71,7 @@ class Activity:
             catalogue.PLANS.name: (self._plans_total,),
             catalogue.PLAN_S.name: (self._plan_s_total,),
             catalogue.FALLBACKS.name: (failures_total,),
+            catalogue.PLAN_OVERRUNS.name: (self.overruns_total,),
             catalogue.STEPS.name: (model.steps_total,),
             catalogue.STEP_S.name: (model.step_s_total,),
             catalogue.STEP_ERROR_S.name: (model.error_s_total,),

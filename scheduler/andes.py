@@ -1,4 +1,4 @@
-"""The Andes scheduler as a vLLM plugin. Only this and `tracking.py` know vLLM.
+"""The Andes scheduler as a vLLM plugin. Only this and its two base classes know vLLM.
 
 All of vLLM's privates that Andes relies on are used there and here, and pinned by
 `tests/scheduler/test_vllm_contract.py`. Its loop is never copied: Andes decides before
@@ -8,22 +8,24 @@ All of vLLM's privates that Andes relies on are used there and here, and pinned 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.core.sched.request_queue import FCFSRequestQueue, SchedulingPolicy
+from vllm.v1.core.sched.request_queue import FCFSRequestQueue
 from vllm.v1.request import Request, RequestStatus
 
 from scheduler.live_streams import Slots
+from scheduler.options import refusal_of, takes_short_steps
 from scheduler.outlook import HORIZON_S, EngineState, take_snapshot
-from scheduler.partition import partition
+from scheduler.partition import Partition, partition
 from scheduler.policies import policy_for
+from scheduler.refusing import RefusingScheduler
 from scheduler.replan import PlanClock
 from scheduler.snapshot import Floats, Plan
-from scheduler.tracking import TrackingScheduler
 
 # Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
 # grammar, a transfer or a client, and are vLLM's business.
@@ -35,11 +37,14 @@ REPLAN_PERIOD_S = 0.05
 _request_id = attrgetter("request_id")
 
 
-class AndesScheduler(TrackingScheduler):
+class AndesScheduler(RefusingScheduler):
     """vLLM's scheduler with Andes deciding who holds KV memory, and whose prompt is next.
 
     Under light load, and whenever Andes fails, a step is exactly a vLLM step. Settings come
     from the environment (`scheduler.settings`); `policy: fcfs` measures and never decides.
+
+    Raises:
+        ValueError: When made with options that it cannot serve; it names them.
     """
 
     waiting: FCFSRequestQueue
@@ -47,11 +52,14 @@ class AndesScheduler(TrackingScheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        is_fcfs = self.policy == SchedulingPolicy.FCFS
-        self._policy = policy_for(self.settings) if is_fcfs else None
+        if why := refusal_of(self.vllm_config, self.settings):
+            raise ValueError(why)
+        self._policy = policy_for(self.settings)
         # The last this many of `waiting` were withheld by the last plan.
         self._num_withheld = 0
         self._token_budget: int | None = None
+        self._stands_still = False
+        self._takes_short_steps = takes_short_steps(self)
         self._plan_clock = PlanClock(REPLAN_PERIOD_S)
 
     @property
@@ -60,12 +68,11 @@ class AndesScheduler(TrackingScheduler):
         return self._plan_clock.planned_at_s
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        withheld: list[Request] = []
         with self._guarded("hearing readers"):
             self.inbox.deliver(self.streams, self.now_s())
-        if self._policy is not None and self._pause_state == PauseState.UNPAUSED:
-            with self.activity, self._guarded("planning"):
-                withheld = self._withhold()
+        with self._guarded("refusing fields"):
+            self._end_unfit()
+        withheld = self._plan()
         budget = self.max_num_scheduled_tokens
         self.max_num_scheduled_tokens = min(budget, self._token_budget or budget)
         try:
@@ -75,7 +82,22 @@ class AndesScheduler(TrackingScheduler):
             self._num_withheld = len(withheld)
             if withheld:
                 self.waiting.extend(withheld)
+        is_idle = not (output.num_scheduled_tokens or self.running)
+        self._stands_still = bool(withheld) and is_idle
         return output
+
+    def _plan(self) -> list[Request]:
+        """Those whom this step must not see; nobody where planning fails.
+
+        After a step in which it served nobody and withheld somebody vLLM chooses: whom the
+        plan offered may not fit beside what those hold whom it did not.
+        """
+        is_paused = self._pause_state != PauseState.UNPAUSED or self._stands_still
+        if self._policy is not None and not is_paused:
+            with self.activity, self._guarded("planning"):
+                return self._withhold()
+        self._token_budget = None
+        return []
 
     def _withhold(self) -> list[Request]:
         """Leave in `waiting` and `running` only what the plan lets into this step.
@@ -96,7 +118,24 @@ class AndesScheduler(TrackingScheduler):
             horizon_s=getattr(self._policy, "horizon_s", HORIZON_S),
         )
         plan = self._policy.plan(snapshot) if self._policy is not None else None
-        return [] if plan is None else self._apply(plan)
+        if not self._plan_clock.is_in_time(now_s, self.now_s()):
+            self.activity.overruns_total += 1
+            return []
+        return [] if plan is None else self._apply(self._sparing(plan))
+
+    def _sparing(self, plan: Plan) -> Plan:
+        """The plan, but that nobody who came back leaves again before it got a token.
+
+        Whatever a policy does, a stream then has a token for each time it was resumed.
+        """
+        leaving = self.streams.slots(
+            self.running[i].request_id for i in plan.preempt.tolist()
+        )
+        is_spared = self.streams.is_fruitless[leaving]
+        if not is_spared.any():
+            return plan
+        keep = np.concatenate((plan.keep, plan.preempt[is_spared]))
+        return replace(plan, keep=keep, preempt=plan.preempt[~is_spared])
 
     def _take_back_skipped(self) -> None:
         """vLLM serves `skipped_waiting` first; what waits for memory only must compete."""
@@ -155,14 +194,32 @@ class AndesScheduler(TrackingScheduler):
         if not parts.leaves_work:
             # An engine with nothing to do must not keep anyone back.
             return []
-        self.running = parts.kept
-        for victim in parts.victims:
-            self._preempt_request(
-                victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery
-            )
-        self.activity.applied(parts, plan.token_budget)
+        self._preempt(parts)
+        budget = self._budget_of(parts)
+        self.activity.applied(parts, budget)
         self.waiting = FCFSRequestQueue(parts.offered)
-        self._token_budget = plan.token_budget
+        self._token_budget = budget
         if plan.is_partial:
             self._plan_clock.expire()
         return parts.victims + parts.withheld
+
+    def _preempt(self, parts: Partition[Request]) -> None:
+        """Give the victims up one by one: whoever cannot be given up runs on."""
+        self.running = parts.kept + parts.victims[::-1]
+        for victim in parts.victims:
+            self.running.pop()
+            try:
+                self._preempt_request(
+                    victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery
+                )
+            except Exception:
+                if victim.status == RequestStatus.RUNNING:
+                    self.running.append(victim)
+                raise
+
+    def _budget_of(self, parts: Partition[Request]) -> int | None:
+        """Tokens of the step; a plan does not know of the drafts of who decodes."""
+        if parts.token_budget is None or not self._takes_short_steps:
+            return None
+        drafts_tokens: int = self.num_spec_tokens * len(parts.kept)
+        return parts.token_budget + drafts_tokens

@@ -272,6 +272,12 @@ class LiveStreams:
         prefilling: Bools = self.produces == 0
         return prefilling
 
+    @property
+    def is_fruitless(self) -> Bools:
+        """By slot: no token since the stream got its KV memory again."""
+        fruitless: Bools = self.is_prefilling & (self.preemptions > 0)
+        return fruitless
+
     def since_s(self, slots: Slots, is_running: Bools) -> Floats:
         """When each running stream got its memory, and each waiting one had none."""
         since: Floats = np.where(

@@ -12,7 +12,8 @@ from vllm.logger import init_logger
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
@@ -22,7 +23,7 @@ from scheduler.activity import Activity
 from scheduler.feedback import FeedbackInbox
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
-from scheduler.patience import Patience, retry_after_s
+from scheduler.patience import Patience
 from scheduler.reasoning import Reasoning
 from scheduler.reporting import EngineStatus, Reporter
 from scheduler.request_ids import serve_key
@@ -39,8 +40,7 @@ MAX_QUEUED_S = 600.0
 class TrackingScheduler(AsyncScheduler):
     """vLLM's scheduler, which knows its readers, measures its steps and reports both.
 
-    It decides nothing, but that a stream whose patience cannot be met ends with the
-    reason why. Settings come from the environment (`scheduler.settings`).
+    It decides nothing. Settings come from the environment (`scheduler.settings`).
 
     Attributes:
         now_s: Monotonic clock; replaced in virtual time.
@@ -71,6 +71,16 @@ class TrackingScheduler(AsyncScheduler):
             self._report(self.now_s(), at_once=True)
 
     @property
+    def _half_of_vllm(self) -> type[Scheduler]:
+        """Whose tokens count: vLLM makes its plain scheduler where steps do not overlap.
+
+        There, a token that nobody has sampled must be nobody's ground for the next one.
+        """
+        overlaps = self.scheduler_config.async_scheduling
+        half: type[Scheduler] = AsyncScheduler if overlaps else Scheduler
+        return half
+
+    @property
     def plan_failures_total(self) -> int:
         """Steps that ran as plain vLLM because something of ours failed."""
         return self._guarded.failures_total
@@ -83,41 +93,48 @@ class TrackingScheduler(AsyncScheduler):
 
     def add_request(self, request: Request) -> None:
         super().add_request(request)
+        # A client that speaks on, or says that it is done, comes with one name twice.
+        if self.requests.get(request.request_id) is not request:
+            return
         cached_tokens = 0
         with self._guarded("looking a prompt up"):
             cached_tokens = self._cached_tokens(request)
         with self._guarded("tracking a new stream"):
-            # A pooling request has no sampling parameters.
-            params = request.sampling_params
-            fields = getattr(params, "extra_args", None)
-            kind = getattr(params, "output_kind", None)
-            queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
-            arrived_at_s = self.now_s() - queued_s
-            reader = reader_or_default(
-                fields,
-                self.settings.default_expectation,
-                is_stream=kind != RequestOutputKind.FINAL_ONLY,
-            )
-            progress = progress_or_fresh(fields)
-            self.streams.add(
+            self._track(request, cached_tokens)
+
+    def _track(self, request: Request, cached_tokens: int) -> None:
+        """Follow a stream from now on."""
+        # A pooling request has no sampling parameters.
+        params = request.sampling_params
+        fields = getattr(params, "extra_args", None)
+        kind = getattr(params or request.pooling_params, "output_kind", None)
+        queued_s = min(max(self.wall_s() - request.arrival_time, 0.0), MAX_QUEUED_S)
+        arrived_at_s = self.now_s() - queued_s
+        reader = reader_or_default(
+            fields,
+            self.settings.default_expectation,
+            is_stream=kind != RequestOutputKind.FINAL_ONLY,
+        )
+        progress = progress_or_fresh(fields)
+        self.streams.add(
+            request.request_id,
+            reader,
+            arrived_at_s=arrived_at_s,
+            prompt_tokens=request.num_prompt_tokens,
+            key=serve_key(request.request_id),
+            progress=progress,
+            cached_tokens=cached_tokens,
+            tenant=tenant_or_nobody(fields),
+        )
+        # Nobody can refuse what has no sampling parameters, nor what has begun.
+        if params is not None and reader.patience_s and not progress.tokens:
+            self.patience.begin(
                 request.request_id,
-                reader,
-                arrived_at_s=arrived_at_s,
-                prompt_tokens=request.num_prompt_tokens,
-                key=serve_key(request.request_id),
-                progress=progress,
-                cached_tokens=cached_tokens,
-                tenant=tenant_or_nobody(fields),
+                reader.patience_s,
+                arrived_at_s - progress.age_s,
+                request.num_prompt_tokens,
             )
-            # Nobody can refuse what has no sampling parameters, nor what has begun.
-            if params is not None and reader.patience_s and not progress.tokens:
-                self.patience.begin(
-                    request.request_id,
-                    reader.patience_s,
-                    arrived_at_s - progress.age_s,
-                    request.num_prompt_tokens,
-                )
-            self.reasoning.begin(request.request_id, request.prompt_token_ids)
+        self.reasoning.begin(request.request_id, request.prompt_token_ids)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
@@ -125,9 +142,8 @@ class TrackingScheduler(AsyncScheduler):
         outputs: dict[int, EngineCoreOutputs] = super().update_from_output(
             scheduler_output, model_runner_output
         )
-        if self.patience:
-            with self._guarded("refusing streams"):
-                self._refuse_in_vain(outputs)
+        with self._guarded("refusing streams"):
+            self._refuse(outputs)
         with self._guarded("tracking output"):
             now_s = self.now_s()
             self.streams.flush(now_s)
@@ -140,58 +156,24 @@ class TrackingScheduler(AsyncScheduler):
             self._report(now_s)
         return outputs
 
+    def _refuse(self, outputs: dict[int, EngineCoreOutputs]) -> None:
+        """End whom nobody can serve, and say so in `outputs`; for a subclass."""
+
     def _cached_tokens(self, request: Request) -> int:
         """Of a new stream's prompt, what other streams have left in the prefix cache."""
         if self.connector is not None:
             return 0
         return int(self.kv_cache_manager.get_computed_blocks(request)[1])
 
-    def _refuse_in_vain(self, outputs: dict[int, EngineCoreOutputs]) -> None:
-        """End the streams that wait in vain, and add to `outputs` that they did.
-
-        An error that is not intercepted on its way is HTTP 500 in vLLM, and no empty text.
-        """
-        model = self.step_time
-        token_s = model.fitted().prefill_s_per_token if model.knows_prefill else 0.0
-        names = self.patience.in_vain(self.now_s(), token_s, self._uncomputed_tokens)
-        if not names:
-            return
-        again_s = retry_after_s(
-            len(self.waiting) + len(self.skipped_waiting) - len(names),
-            self.streams.mean_output_tokens,
-            model.tokens_per_s,
-        )
-        reasons = {name: self.patience.refusal(name, again_s) for name in names}
-        self.streams.refused_total += len(names)
-        for request in self.finish_requests(names, RequestStatus.FINISHED_ERROR):
-            of_client = outputs.setdefault(request.client_index, EngineCoreOutputs())
-            of_client.outputs.append(
-                EngineCoreOutput(
-                    request.request_id,
-                    [],
-                    finish_reason=request.get_finished_reason(),
-                    stop_reason=reasons[request.request_id],
-                    events=request.take_events(),
-                    trace_headers=request.trace_headers,
-                )
-            )
-
-    def _uncomputed_tokens(self, request_id: str) -> int:
-        """Tokens that this engine must compute before the first one of a stream."""
-        if self.connector is not None:
-            # It may bring any part of a prompt.
-            return 0
-        request = self.requests[request_id]
-        computed = request.num_computed_tokens
-        if not computed:
-            computed = self.kv_cache_manager.get_computed_blocks(request)[1]
-        return int(request.num_tokens - computed)
+    def _update_after_schedule(self, scheduler_output: SchedulerOutput) -> None:
+        self._half_of_vllm._update_after_schedule(self, scheduler_output)
 
     def _update_request_with_output(
         self, request: Request, new_token_ids: list[int], is_stale: bool = False
     ) -> tuple[list[int], bool]:
-        tokens, stopped = super()._update_request_with_output(
-            request, new_token_ids, is_stale
+        owner = self._half_of_vllm
+        tokens, stopped = owner._update_request_with_output(
+            self, request, new_token_ids, is_stale
         )
         with self._guarded("tracking a token"):
             name, hidden = request.request_id, 0
@@ -213,6 +195,9 @@ class TrackingScheduler(AsyncScheduler):
         freed = super()._free_request(request, delay_free_blocks)
         with self._guarded("forgetting a stream"):
             has_left = request.status == RequestStatus.FINISHED_ABORTED
+            if request.pooling_params is not None and not has_left:
+                # Its answer has no tokens, and comes all at once.
+                self.streams.delivered(request.request_id, 1)
             self.reasoning.forget(request.request_id)
             self.patience.end(request.request_id)
             self.streams.remove(request.request_id, self.now_s(), has_left=has_left)
@@ -222,8 +207,9 @@ class TrackingScheduler(AsyncScheduler):
         return freed
 
     def shutdown(self) -> None:
-        self._reporter.close()
-        self.inbox.close()
+        with self._guarded("closing sockets"):
+            self._reporter.close()
+            self.inbox.close()
         super().shutdown()
 
     def _track_admissions(self, output: SchedulerOutput) -> None:

@@ -180,6 +180,12 @@ FALLBACKS = Metric(
     "engine",
     "Times that Andes failed and the engine went on as plain vLLM.",
 )
+PLAN_OVERRUNS = Metric(
+    "andes_plan_overruns",
+    "counter",
+    "engine",
+    "Plans that took too long, so that the engine went on as plain vLLM for a while.",
+)
 STEPS = Metric(
     "andes_steps", "counter", "engine", "Engine steps that took up the last one."
 )
@@ -270,7 +276,8 @@ BENCH_TOKENS = Metric(
 ENGINE_METRICS = (
     *(QOE, QOE_SUM, FINISHED, TTFT_RATIO_SUM, PACE_RATIO_SUM, STALL_S),
     *(ACTIVE, BELOW_TARGET, SLACK_S, REFUSED),
-    *(PREEMPTIONS, LEVERS, RESUMES, RESUMED_TOKENS, PLANS, PLAN_S, FALLBACKS),
+    *(PREEMPTIONS, LEVERS, RESUMES, RESUMED_TOKENS, PLANS, PLAN_S),
+    *(FALLBACKS, PLAN_OVERRUNS),
     *(STEPS, STEP_S, STEP_ERROR_S, KV_BLOCKS, KV_PREEMPTIBLE, STREAMS, INFO),
 )
 ROUTER_METRICS = (DECISIONS, REPORT_AGE_S, LEDGER, LEDGER_AGE_S)

@@ -19,6 +19,7 @@ ROOMS = {
 # The adapters of frameworks; all the rest runs in a unit test without either.
 ADAPTERS = {
     "scheduler/tracking.py": {"vllm"},
+    "scheduler/refusing.py": {"vllm"},
     "scheduler/andes.py": {"vllm"},
     "router/request_router.py": {"ray"},
 }

@@ -24,7 +24,6 @@ from bench.replay.offload import VirtualOffload
 from bench.replay.virtual_config import EngineSize, block_hasher, make_scheduler
 from qoe.tenant import SHARE_FIELD, TENANT_FIELD
 from scheduler.andes import AndesScheduler
-from scheduler.patience import retry_after_of
 from scheduler.settings import SchedulerSettings
 
 # Steps in a row that may pass with nothing scheduled before a run counts as stuck.
@@ -214,7 +213,8 @@ class VirtualEngine:
             for output in client_outputs.outputs:
                 times = self.delivered_at_s[output.request_id]
                 times.extend([self.now_s] * len(output.new_token_ids))
-                is_refused = retry_after_of(output.stop_reason) is not None
+                # vLLM's own errors come without a reason.
+                is_refused = isinstance(output.stop_reason, str)
                 if output.finish_reason == FinishReason.ERROR and not is_refused:
                     raise RuntimeError(f"request {output.request_id} failed in the engine")
                 if output.finish_reason is None:

@@ -139,6 +139,19 @@ def test_settings_of_the_qoe_router_are_refused_for_another_one() -> None:
     assert "router='pow2'" in refusal(router="pow2", router_settings={"seed": 1})
 
 
+def test_an_order_of_vllms_own_is_refused_where_andes_orders() -> None:
+    priority = {"scheduling_policy": "priority"}
+    said = refusal(engine_kwargs=priority)
+    assert "engine_kwargs.scheduling_policy='priority' is invalid with scheduler=" in said
+    AppArgs.parse(MODEL | {"engine_kwargs": priority, "scheduler": "fcfs"})
+
+
+def test_transfers_need_somebody_who_makes_them() -> None:
+    offload = {"andes": {"resume": "offload"}}
+    assert "andes.resume='offload' is invalid without a KV connector" in refusal(**offload)
+    AppArgs.parse(MODEL | offload | {"engine_kwargs": {"kv_offloading_size": 4.0}})
+
+
 @pytest.mark.parametrize(
     ("profile", "expectation"),
     [

@@ -1,13 +1,13 @@
 """Whatever fails, ends or is paused: the engine goes on, and nobody is forgotten."""
 
 import logging
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from vllm.v1.core.sched.interface import PauseState
+from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import RequestStatus
 
-from bench.load import PlannedStream
 from scheduler.snapshot import NOBODY, Plan
 
 
@@ -72,6 +72,84 @@ def test_a_plan_that_forgets_a_running_stream_is_a_plain_vllm_step(
     assert forgetful.scheduler.plan_failures_total > 10
 
 
+def twice(indices):
+    return np.concatenate((indices, indices))
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda plan: Plan(twice(plan.admit), NOBODY, plan.keep),
+        lambda plan: Plan(plan.admit + 1, NOBODY, plan.keep),
+        lambda plan: Plan(plan.admit, NOBODY, np.full_like(plan.keep, 0)),
+        lambda plan: Plan(plan.admit, NOBODY, plan.keep, token_budget=-1),
+        lambda plan: Plan(plan.admit, NOBODY, plan.keep, token_budget="many"),
+        lambda plan: Plan(list(plan.admit), NOBODY, plan.keep, token_budget=None),
+        lambda plan: "no plan at all",
+    ],
+    ids=["twice", "nobody", "lost", "no token", "no number", "a list", "no plan"],
+)
+def test_whatever_a_policy_from_elsewhere_says_is_a_plain_vllm_step(
+    make_engine, burst, scripted, rewrite
+) -> None:
+    arrivals = burst(30)
+    fcfs = make_engine(settings={"policy": "fcfs"})
+    wild = make_engine(policy=scripted(rewrite=rewrite))
+    fcfs.run(arrivals)
+    wild.run(arrivals)
+    assert wild.delivered_at_s == fcfs.delivered_at_s
+    assert wild.scheduler.plan_failures_total > 10
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_preemption_that_fails_loses_nobody(
+    make_engine, burst, scripted, monkeypatch, moment
+) -> None:
+    """In the middle of a plan that gives up two streams, before or after vLLM's part."""
+    engine = make_engine(256, load=burst(6, output_tokens=20))
+    scheduler = engine.scheduler
+    engine.step()
+    preempt, calls = scheduler._preempt_request, []
+
+    def failing(victim, *args, **kwargs) -> None:
+        calls.append(victim)
+        if moment == "after" or len(calls) == 1:
+            preempt(victim, *args, **kwargs)
+        if len(calls) == 2:
+            raise RuntimeError("preemption bug")
+
+    def give_up_two(plan: Plan) -> Plan:
+        if calls or plan.keep.size < 4:
+            return plan
+        return Plan(plan.admit, plan.keep[:2], plan.keep[2:])
+
+    monkeypatch.setattr(scheduler, "_preempt_request", failing)
+    scheduler._policy = scripted(rewrite=give_up_two)
+    scheduler._plan_clock.expire()
+    engine.step()
+    assert len(calls) == 2
+    assert scheduler.plan_failures_total == 1
+    monkeypatch.setattr(scheduler, "_preempt_request", preempt)
+    while scheduler.has_unfinished_requests():
+        engine.step()
+    assert [len(t) for t in engine.delivered_at_s.values()] == [20] * 6
+
+
+def test_sockets_that_do_not_close_leave_vllm_to_shut_down(
+    make_engine, monkeypatch
+) -> None:
+    engine = make_engine()
+    monkeypatch.setattr(engine.scheduler._reporter, "close", lambda: 1 / 0)
+    closed = []
+
+    def shut_down(scheduler: Scheduler) -> None:
+        closed.append(scheduler)
+
+    monkeypatch.setattr(Scheduler, "shutdown", shut_down)
+    engine.scheduler.shutdown()
+    assert closed == [engine.scheduler]
+
+
 def test_an_idle_engine_withholds_nobody(make_engine, burst, scripted) -> None:
     engine = make_engine(policy=scripted(admits=False), load=burst(6))
     withheld_while_busy = 0
@@ -127,16 +205,6 @@ def test_a_prompt_that_cannot_be_looked_up_is_a_stream_all_the_same(
     assert engine.scheduler.streams.finished_total == 30
     # One failure a stream, and no plan fails for it.
     assert engine.scheduler.plan_failures_total == 30
-
-
-def test_a_bad_expectation_inside_the_engine_falls_back_to_the_default(make_engine) -> None:
-    engine = make_engine(settings={"default_tds": 9.0})
-    unchecked = SimpleNamespace(ttft_s=0.5, tds="fast", weight=1.0, patience_s=None)
-    engine.submit("a", PlannedStream(0.0, 50, 5, unchecked))
-    slot = engine.scheduler.streams.slots(["a"])
-    assert engine.scheduler.streams.readers.tds[slot] == 9.0
-    assert engine.scheduler.streams.readers.ttft_s[slot] == 1.0
-    engine.scheduler.finish_requests("a", RequestStatus.FINISHED_ABORTED)
 
 
 @pytest.mark.parametrize("steps", [3, 30])

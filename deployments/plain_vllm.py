@@ -1,0 +1,38 @@
+"""For `vllm serve --scheduler-cls scheduler.andes.AndesScheduler`, without a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployments.access.caller import Caller
+from deployments.middleware import (
+    FIELDS_KEY,
+    ASGIApp,
+    QoEFieldsMiddleware,
+    Refusal,
+    RefusedError,
+)
+from qoe import resumed_token_ids
+from qoe.fields import RESUME_FIELD
+from scheduler.settings import SchedulerSettings
+from scheduler.unfit import resume_refusal
+
+
+class PlainVLLMMiddleware(QoEFieldsMiddleware):
+    """Refuses bad QoE fields, and to go on with an answer, which plain vLLM cannot.
+
+    `--middleware deployments.plain_vllm.PlainVLLMMiddleware`, beside `--scheduler-cls`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            app, default=SchedulerSettings.from_environment().default_expectation
+        )
+
+    def _added(self, request: Mapping[str, object], caller: Caller) -> dict[str, object]:
+        added = super()._added(request, caller)
+        fields = request.get(FIELDS_KEY)
+        resumed = resumed_token_ids(fields) if isinstance(fields, Mapping) else ()
+        if resumed:
+            raise RefusedError(Refusal(RESUME_FIELD, resume_refusal(len(resumed))))
+        return added
