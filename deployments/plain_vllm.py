@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deployments.access.caller import Caller
+from deployments.access.caller import SCOPE_KEY, Caller
 from deployments.middleware import (
     FIELDS_KEY,
     ASGIApp,
     QoEFieldsMiddleware,
+    Receive,
     Refusal,
     RefusedError,
+    Scope,
+    Send,
 )
-from qoe import resumed_token_ids
+from qoe import Caps, resumed_token_ids
 from qoe.fields import RESUME_FIELD
 from scheduler.settings import SchedulerSettings
 from scheduler.unfit import resume_refusal
@@ -28,6 +31,11 @@ class PlainVLLMMiddleware(QoEFieldsMiddleware):
         super().__init__(
             app, default=SchedulerSettings.from_environment().default_expectation
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # vLLM asks for keys itself, and knows no names.
+        scope.setdefault(SCOPE_KEY, Caller(None, Caps()))
+        await super().__call__(scope, receive, send)
 
     def _added(self, request: Mapping[str, object], caller: Caller) -> dict[str, object]:
         added = super()._added(request, caller)

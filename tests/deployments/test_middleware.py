@@ -11,7 +11,6 @@ import pytest
 
 from deployments.access.caller import SCOPE_KEY, Caller
 from deployments.middleware import QoEFieldsMiddleware
-from deployments.plain_vllm import PlainVLLMMiddleware
 from qoe import PROFILES, Caps
 
 JSON_HEADERS = [(b"content-type", b"application/json")]
@@ -316,29 +315,3 @@ async def test_who_has_a_key_shares_as_that_key_and_nobody_else(
     assert error["param"] == name
     # Without keys nobody knows better.
     assert (await ask(with_fields({name: value}))).sent[0]["status"] == 200
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"qoe_tds": "fast"}, "qoe_tds='fast' is invalid"),
-        ({"qoe_resume_token_ids": [7, 8]}, "qoe_resume_token_ids with 2 tokens is refused"),
-        ({"qoe_tds": 7}, None),
-        ({"theirs": 1}, None),
-    ],
-    ids=str,
-)
-async def test_a_plain_vllm_server_goes_on_with_no_answer(
-    fields: dict[str, Any], said: str | None
-) -> None:
-    body = json.dumps(PROMPT | {"stream": True, "vllm_xargs": fields}).encode()
-    client = Client({"type": "http.request", "body": body})
-    client.leaves.set()
-    # vLLM gives a middleware the app, and nothing else.
-    middleware = PlainVLLMMiddleware(client.app)  # type: ignore[arg-type]
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": JSON_HEADERS}
-    await middleware(scope, client.receive, client.send)
-    assert client.sent[0]["status"] == (400 if said else 200)
-    assert bool(client.app.seen) is (said is None)
-    if said:
-        assert json.loads(client.sent[1]["body"])["error"]["message"].startswith(said)
