@@ -20,7 +20,7 @@ from bench.load import Load
 from bench.progress import progress_bar
 from bench.results import Stream
 from bench.traces import Request
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.processes import ServiceError
 from deployments.service import Service, service
 

@@ -23,8 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from qoe import PROFILES, Caps, Expectation
-from qoe.expectation import PATIENCE_RANGE_S, TDS_RANGE, TTFT_RANGE_S, WEIGHT_RANGE
+from deployments.access.caps import CapArgs
+from deployments.config_errors import ConfigError, lines_of
+from qoe import PROFILES, Expectation
+from qoe.expectation import PATIENCE_RANGE_S
 from router.mover import MoveSettings
 from router.scaling import ScalingSettings
 from router.settings import RouterSettings
@@ -42,10 +44,6 @@ DERIVED_SETTINGS = {
 CONNECTORS = frozenset({"kv_transfer_config", "kv_offloading_size"})
 
 
-class ConfigError(ValueError):
-    """The configuration cannot be served; `str()` says why, one line a mistake."""
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,25 +56,6 @@ class ModelArgs(_Strict):
         min_length=1,
         description="Hub id or local directory; a relative one starts at the project root.",
     )
-
-
-class CapArgs(_Strict):
-    """The most that a request may ask for."""
-
-    max_weight: float = Field(
-        default=1.0,
-        ge=WEIGHT_RANGE[0],
-        le=WEIGHT_RANGE[1],
-        description="Readers that one may count for: whoever counts for more takes it "
-        "from others.",
-    )
-    max_tds: float = Field(default=TDS_RANGE[1], ge=TDS_RANGE[0], le=TDS_RANGE[1])
-    min_ttft_s: float = Field(
-        default=TTFT_RANGE_S[0], ge=TTFT_RANGE_S[0], le=TTFT_RANGE_S[1]
-    )
-
-    def caps(self) -> Caps:
-        return Caps(**self.model_dump())
 
 
 class AndesArgs(SchedulerSettings):
@@ -224,11 +203,16 @@ class AppArgs(_Strict):
         return given
 
     @model_validator(mode="after")
-    def _router_has_settings(self) -> Self:
+    def _router_is_ours(self) -> Self:
         if self.router_settings and self.router != "qoe":
             raise ValueError(
                 f"router_settings={self.router_settings!r} is invalid: "
                 f"router={self.router!r} has none; they are for router='qoe'"
+            )
+        if self.moves and self.router != "qoe":
+            raise ValueError(
+                f"moves are invalid with router={self.router!r}, which cannot send a "
+                "stream to the replica that is meant: it must be 'qoe'"
             )
         return self
 
@@ -246,15 +230,6 @@ class AppArgs(_Strict):
                 "andes.resume='offload' is invalid without a KV connector, which would "
                 f"bring the KV back: set one of {', '.join(sorted(CONNECTORS))} in "
                 "engine_kwargs, or resume: recompute"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _moves_by_our_router(self) -> Self:
-        if self.moves and self.router != "qoe":
-            raise ValueError(
-                f"moves are invalid with router={self.router!r}, which cannot send a "
-                "stream to the replica that is meant: it must be 'qoe'"
             )
         return self
 
@@ -286,8 +261,9 @@ class AppArgs(_Strict):
         if self.router != "qoe":
             return {}
         reader = self.default_profile
-        derived = {"default_ttft_s": reader.ttft_s, "default_tds": reader.tds}
-        return derived | self.router_settings
+        return {"default_ttft_s": reader.ttft_s, "default_tds": reader.tds} | (
+            self.router_settings
+        )
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> AppArgs:
@@ -299,8 +275,7 @@ class AppArgs(_Strict):
         try:
             return cls.model_validate(dict(given))
         except ValidationError as error:
-            lines = [_line(dict(e)) for e in error.errors(include_url=False)]
-            raise ConfigError("\n".join(lines)) from None
+            raise ConfigError(lines_of(error, _MODELS, hidden=DERIVED_SETTINGS)) from None
 
 
 _MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
@@ -311,21 +286,3 @@ _MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
     ("autoscaling",): ScalingSettings,
     ("moves",): MoveSettings,
 }
-
-
-def _line(error: Mapping[str, Any]) -> str:
-    key = ".".join(map(str, ("args", *error["loc"])))
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"{key}={error['input']!r} is unknown: {_known(error['loc'][:-1])}"
-    if error["type"] == "missing":
-        return f"{key} is missing: it is required"
-    if error["type"] == "value_error":
-        return f"{key}: {message}"
-    allowed = message.replace("Input should be", "it must be")
-    return f"{key}={error['input']!r} is invalid: {allowed}"
-
-
-def _known(where: tuple[int | str, ...]) -> str:
-    names = set(_MODELS[where].model_fields) - (set(DERIVED_SETTINGS) if where else set())
-    return f"there are {', '.join(sorted(names))}"

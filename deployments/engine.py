@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.cli_args import FrontendArgs
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 
 Accelerator = Literal["cpu", "gpu"]
 

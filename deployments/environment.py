@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Literal
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 
 DIRECT_STREAMING_ENV = "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"
 # Ray reads these at import, in the controller and the proxies too.

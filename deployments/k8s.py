@@ -16,7 +16,8 @@ import typer
 import yaml
 from rich.console import Console
 
-from deployments.config import AppArgs, ConfigError
+from deployments.config import AppArgs
+from deployments.config_errors import ConfigError
 from deployments.environment import DIRECT_STREAMING_ENV
 from deployments.service_config import (
     DEFAULT_CONFIG,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.demo_page import PATH
 from deployments.processes import ServiceError, end
 from deployments.running import recall

@@ -16,7 +16,7 @@ from deployments.continuation import continuation_refusal
 from deployments.nesting import MAX_DEPTH, nests_too_deep
 from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
 from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
-from qoe.tenant import SHARE_FIELD, TENANT_FIELD, parse_tenant
+from qoe.tenant import NOBODY, SHARE_FIELD, TENANT_FIELD, parse_tenant
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -98,8 +98,7 @@ def admitted(
     # Nobody watches the tokens of an answer in one piece: it claims nothing by itself.
     is_stream = body.get("stream") not in (None, False)
     claims = is_stream or any(name in fields for name in EXPECTATION_FIELDS)
-    tenant = {} if caller.name is None else {TENANT_FIELD: caller.name}
-    return (added if claims else {}) | tenant
+    return (added if claims else {}) | _tenant_of(caller)
 
 
 def _admit(
@@ -118,6 +117,15 @@ def _admit(
     if received and (why := continuation_refusal(body, received)):
         raise RefusedError(Refusal(RESUME_FIELD, why))
     return added
+
+
+def _tenant_of(caller: Caller) -> dict[str, object]:
+    if caller.name is None:
+        return {}
+    tenant: dict[str, object] = {TENANT_FIELD: caller.name}
+    if caller.share != NOBODY.share:
+        tenant[SHARE_FIELD] = caller.share
+    return tenant
 
 
 def _require_own_tenant(fields: Mapping[str, object], caller: Caller) -> None:

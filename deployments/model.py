@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.tiny_model import PROJECT_ROOT, TINY_MODEL_DIR, ensure_tiny_model
 
 

@@ -10,7 +10,7 @@ import httpx
 from ray import serve
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, ReplicaState
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.processes import ServiceError
 from deployments.service_config import ServiceConfig
 from telemetry.report import EngineReport

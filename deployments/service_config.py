@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from deployments.access.keys import load_keys
-from deployments.config import AppArgs, ConfigError
+from deployments.config import AppArgs
+from deployments.config_errors import ConfigError
 from deployments.tiny_model import PROJECT_ROOT
 
 DEFAULT_CONFIG = PROJECT_ROOT / "serve_config.yaml"

@@ -19,11 +19,13 @@ class Caller:
         name: Of the API key; None where none is asked for.
         caps: The most that it may ask for.
         profile: Of its readers, where a request says nothing; None for the deployment's.
+        share: Of an engine that other keys want too, beside a key with 1.
     """
 
     name: str | None
     caps: Caps
     profile: str | None = None
+    share: float = 1.0
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller:

@@ -9,9 +9,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from deployments.access.caps import CapArgs
 from deployments.access.keys import Keyring, load_keys
 from deployments.access.middleware import AccessMiddleware
-from deployments.config import AppArgs, CapArgs
+from deployments.config import AppArgs
 from deployments.middleware import QoEFieldsMiddleware
 from qoe import Expectation
 

@@ -24,9 +24,11 @@ from pydantic import (
 )
 
 from deployments.access.caller import Caller
-from deployments.config import CapArgs, ConfigError
+from deployments.access.caps import CapArgs
+from deployments.config_errors import ConfigError
 from deployments.tiny_model import PROJECT_ROOT
 from qoe import PROFILES, Caps
+from qoe.tenant import SHARE_RANGE
 
 KEYS_ENV = "ANDES_API_KEYS"
 # vLLM's own server reads it too, and asks for it on its paths.
@@ -46,6 +48,7 @@ class ApiKey(BaseModel):
     max_tds: float | None = None
     min_ttft_s: float | None = None
     max_requests_per_s: PositiveFloat | None = None
+    share: float = Field(default=1.0, ge=SHARE_RANGE[0], le=SHARE_RANGE[1])
 
     @field_validator("key")
     @classmethod
@@ -73,7 +76,7 @@ class ApiKey(BaseModel):
         own = self.model_dump(include=set(CapArgs.model_fields), exclude_none=True)
         if own:
             deployment = replace(deployment, **own, where=f"api_keys[{self.name}]")
-        return Caller(self.name, deployment, self.default_profile)
+        return Caller(self.name, deployment, self.default_profile, self.share)
 
 
 @dataclass(frozen=True, slots=True)

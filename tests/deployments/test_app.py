@@ -16,7 +16,8 @@ from deployments.app import (
     ingress_options,
     llm_config,
 )
-from deployments.config import AppArgs, ConfigError
+from deployments.config import AppArgs
+from deployments.config_errors import ConfigError
 from deployments.server import KEEP_ALIVE_KEY, AndesServer, LocalModel
 from deployments.service_config import load_config
 from deployments.tiny_model import TINY_MODEL_DIR

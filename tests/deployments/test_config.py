@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deployments.config import AppArgs, ConfigError
+from deployments.config import AppArgs
+from deployments.config_errors import ConfigError
 from qoe import PROFILES, Expectation
 from router.mover import MoveSettings
 from scheduler.settings import SchedulerSettings

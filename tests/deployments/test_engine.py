@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.engine import (
     engine_env,
     engine_kwargs,

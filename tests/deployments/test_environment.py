@@ -10,7 +10,7 @@ import pytest
 from ray.llm._internal.serve import constants as llm_constants
 from ray.serve._private import constants
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.environment import (
     SERVING_ENV,
     STREAMING_ENV,

@@ -11,7 +11,8 @@ from ray.serve.schema import ServeDeploySchema
 from typer.testing import CliRunner
 
 from deployments import k8s
-from deployments.config import AppArgs, ConfigError
+from deployments.config import AppArgs
+from deployments.config_errors import ConfigError
 from deployments.service_config import DEFAULT_CONFIG, merged
 
 ON_GPU = {"model": {"id": "m", "source": "org/m"}, "accelerator": "gpu"}

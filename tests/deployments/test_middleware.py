@@ -307,6 +307,14 @@ async def test_an_answer_in_one_piece_claims_nothing_that_it_does_not_say() -> N
     assert json.loads(client.app.body)["vllm_xargs"]["qoe_weight"] == 0.5
 
 
+async def test_a_key_with_a_share_has_it_in_the_engine() -> None:
+    caller = Caller("gold", Caps(), share=3.0)
+    body = json.dumps(PROMPT).encode()
+    client = await ask(body, **{SCOPE_KEY: caller})
+    fields = json.loads(client.app.body)["vllm_xargs"]
+    assert fields == {"qoe_tenant": "gold", "qoe_share": 3.0}
+
+
 @pytest.mark.parametrize(("name", "value"), [("qoe_tenant", "other"), ("qoe_share", 100)])
 async def test_who_has_a_key_shares_as_that_key_and_nobody_else(
     name: str, value: Any

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.model import is_local, resolve_source
 from deployments.tiny_model import PROJECT_ROOT, TINY_MODEL_DIR
 

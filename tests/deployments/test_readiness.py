@@ -11,7 +11,7 @@ from ray.serve.schema import (
     ReplicaState,
 )
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.processes import ServiceError
 from deployments.readiness import failure_of, progress_of
 

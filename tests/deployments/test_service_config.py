@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from deployments.service_config import DEFAULT_CONFIG, load_config, merged
 
 

@@ -10,7 +10,8 @@ import ray
 import yaml
 
 from deployments.access.keys import KEYS_ENV, VLLM_KEY_ENV
-from deployments.config import AppArgs, ConfigError
+from deployments.config import AppArgs
+from deployments.config_errors import ConfigError
 from deployments.environment import SERVING_ENV, require_streaming_environment
 
 Manifest = dict[str, Any]

@@ -17,9 +17,9 @@ from starlette.routing import Route
 
 from deployments.access import guard as module
 from deployments.access.caller import caller_of
+from deployments.access.caps import CapArgs
 from deployments.access.guard import AccessSettings, guard
 from deployments.access.keys import KEYS_ENV
-from deployments.config import CapArgs
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.feedback import PATH, FeedbackLimit, respond
 from qoe import PROFILES, Feedback

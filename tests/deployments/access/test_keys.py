@@ -8,7 +8,7 @@ import pytest
 
 from deployments.access.keys import KEYS_ENV, VLLM_KEY_ENV, Keyring, load_keys
 from deployments.app import build_app
-from deployments.config import ConfigError
+from deployments.config_errors import ConfigError
 from qoe import Caps
 
 KEY, OTHER = "k" * 32, "o" * 32
@@ -22,6 +22,7 @@ SEVERAL = f"""
   max_tds: 10
   min_ttft_s: 0.5
   max_requests_per_s: 2.5
+  share: 2
 """
 CAPS = Caps(max_weight=1.0)
 
@@ -54,6 +55,7 @@ def test_a_key_has_caps_of_its_own_over_the_deployments() -> None:
     assert (app.caller.name, app.caller.caps, app.caller.profile) == ("app", CAPS, None)
     assert voice.caller.caps == Caps(3.0, 10.0, 0.5, where="api_keys[voice]")
     assert voice.caller.profile == "listening"
+    assert (app.caller.share, voice.caller.share) == (1.0, 2.0)
     assert voice.max_requests_per_s == 2.5
 
 

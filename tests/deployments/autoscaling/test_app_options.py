@@ -8,7 +8,8 @@ import pytest
 from ray.serve._private.config import DeploymentConfig
 
 from deployments.app import llm_config
-from deployments.config import AppArgs, ConfigError
+from deployments.config import AppArgs
+from deployments.config_errors import ConfigError
 from deployments.service_config import load_config
 
 
