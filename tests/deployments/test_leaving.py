@@ -17,9 +17,9 @@ from fastapi.responses import StreamingResponse
 from ray.serve._private.direct_ingress_http_util import ASGIDIReceiveProxy
 from vllm.entrypoints.serve.utils.api_utils import with_cancellation
 
+from deployments.access.guard import AccessSettings, guard
 from deployments.first_byte import FirstByteMiddleware
 from deployments.leaving import LeavingMiddleware
-from deployments.middleware import QoEFieldsMiddleware
 from qoe import PROFILES
 
 CLIENTS, CROWD = 20, 40
@@ -86,10 +86,7 @@ def app_of(work: Work) -> Any:
         return "an answer"
 
     app.add_middleware(FirstByteMiddleware)
-    app.add_middleware(
-        QoEFieldsMiddleware,  # type: ignore[arg-type]
-        default=PROFILES["reading"].expectation,
-    )
+    guard(app, AccessSettings(), PROFILES["reading"].expectation)
     app.add_middleware(LeavingMiddleware, grace_s=0.2)  # type: ignore[arg-type]
     return app
 
