@@ -140,7 +140,7 @@ def test_a_chat_is_shown_at_the_pace_of_its_reader(page: Page, direct: Client) -
     assert 5 <= shown <= 30
     assert delivered > shown
     assert 5 <= len(text) <= 32
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Skip to the end").click()
     expect(page.locator("#answer")).to_have_text(re.compile(r".{33,}"))
     page.locator("#unpaced").check()
     done = f"Done: {MAX_TOKENS} tokens"
