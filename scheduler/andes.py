@@ -25,7 +25,7 @@ from scheduler.partition import Partition, partition
 from scheduler.policies import policy_for
 from scheduler.refusing import RefusingScheduler
 from scheduler.replan import PlanClock
-from scheduler.snapshot import Floats, Plan
+from scheduler.snapshot import Floats, Ints, Plan
 
 # Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
 # grammar, a transfer or a client, and are vLLM's business.
@@ -58,7 +58,7 @@ class AndesScheduler(RefusingScheduler):
         # The last this many of `waiting` were withheld by the last plan.
         self._num_withheld = 0
         self._token_budget: int | None = None
-        self._stands_still = False
+        self._stands_still = self._is_vllms_turn = False
         self._takes_short_steps = takes_short_steps(self)
         self._plan_clock = PlanClock(REPLAN_PERIOD_S)
 
@@ -82,9 +82,21 @@ class AndesScheduler(RefusingScheduler):
             self._num_withheld = len(withheld)
             if withheld:
                 self.waiting.extend(withheld)
-        is_idle = not (output.num_scheduled_tokens or self.running)
-        self._stands_still = bool(withheld) and is_idle
+        self._stands_still = bool(withheld) and self._served_nobody(output)
         return output
+
+    def _served_nobody(self, output: SchedulerOutput) -> bool:
+        """Whether this step did, and the next one is vLLM's to plan.
+
+        Where all were evicted they take turns: the plan lets in too few where others hold
+        memory for their return, and vLLM too many for any of them to grow.
+        """
+        if output.num_scheduled_tokens or self.running:
+            return False
+        if output.preempted_req_ids:
+            self._is_vllms_turn = not self._is_vllms_turn
+            return self._is_vllms_turn
+        return True
 
     def _plan(self) -> list[Request]:
         """Those whom this step must not see; nobody where planning fails.
@@ -161,7 +173,19 @@ class AndesScheduler(RefusingScheduler):
             token_budget=self.max_num_scheduled_tokens,
             tokens_per_s=self.step_time.tokens_per_s,
             computed_share=self.resumes.computed_share,
+            held_blocks=self._held_while_waiting(),
         )
+
+    def _held_while_waiting(self) -> Ints | None:
+        """Blocks of each waiting stream whose KV a connector has brought back."""
+        if self.connector is None:
+            return None
+        blocks_of = self.kv_cache_manager.get_blocks
+        held = [
+            len(blocks_of(r.request_id).blocks[0]) if r.num_computed_tokens else 0
+            for r in self.waiting
+        ]
+        return np.array(held, dtype=np.int64)
 
     def _can_free(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which running streams give their blocks back at once when preempted.

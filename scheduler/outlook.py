@@ -26,7 +26,12 @@ ASSUMED_OUTPUT_TOKENS = 200.0
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What the engine itself knows before a step."""
+    """What the engine itself knows before a step.
+
+    Attributes:
+        held_blocks: KV blocks that waiting streams hold already, since their KV came back
+            before there was room for them in a step; None for none.
+    """
 
     now_s: float
     running: Slots
@@ -40,6 +45,7 @@ class EngineState:
     token_budget: int
     tokens_per_s: float
     computed_share: float
+    held_blocks: Ints | None = None
 
 
 def take_snapshot(
@@ -84,6 +90,9 @@ def take_snapshot(
         step_time, engine.total_blocks * engine.block_size_tokens, engine.max_running
     )
     growth_tokens = min(MIN_RESIDENCY_S / step_s, MAX_GROWTH_TOKENS)
+    blocks = _blocks(context_tokens + growth_tokens, engine)
+    if engine.held_blocks is not None:
+        blocks[num_running:] = np.maximum(blocks[num_running:] - engine.held_blocks, 0)
     can_free = is_running.copy()
     can_free[:num_running] = engine.can_free
     return Snapshot(
@@ -94,7 +103,7 @@ def take_snapshot(
         is_away=readers.is_away(slots),
         started=readers.delivered_tokens[slots] > 0,
         context_tokens=context_tokens,
-        blocks=_blocks(context_tokens + growth_tokens, engine),
+        blocks=blocks,
         blocks_held=np.where(is_running, _blocks(context_tokens, engine), 0),
         resume_s=resume_s,
         since_s=now_s - streams.since_s(slots, is_running),

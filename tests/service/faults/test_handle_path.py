@@ -75,7 +75,7 @@ def test_who_waits_with_comments_is_served_by_another_replica(
     faults: Any, readers: Client, at_once: Any
 ) -> None:
     faults.ready(readers)
-    request: dict[str, Any] = {"prompt": "x" * 1200, "max_tokens": 200, "stream": True}
+    request: dict[str, Any] = {"prompt": "x" * 1200, "max_tokens": 600, "stream": True}
     undisturbed = readers.complete(**request | {"temperature": 0.0}).text
     waits: list[float] = []
 

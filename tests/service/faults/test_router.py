@@ -102,7 +102,7 @@ def test_garbage_on_the_report_sockets_is_dropped(
         for replica_id, replica in sender.router.curr_replicas.items()
     }
     for endpoint in endpoints.values():
-        host, port = re.findall(r"tcp://(.+):(\d+)", endpoint)[0]
+        host, port = re.findall(r"tcp://([^:]+):(\d+)", endpoint)[0]
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(b"\xff garbage \x00" * 100)
     liar = zmq.Context.instance().socket(zmq.PUB)
