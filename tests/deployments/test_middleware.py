@@ -328,7 +328,12 @@ async def test_who_has_a_key_shares_as_that_key_and_nobody_else(
 
 @pytest.mark.parametrize(
     "body",
-    [b'{"temperature": NaN}', b'{"prompt": {"a": 1e999}}', b'{"model": "\\ud800"}'],
+    [
+        b'{"temperature": NaN}',
+        b'{"prompt": {"a": 1e999}}',
+        b'{"model": "\\ud800"}',
+    ],
+    ids=["nan", "infinity", "half-a-pair"],
 )
 async def test_a_body_that_could_not_be_quoted_is_refused(body: bytes) -> None:
     client = await ask(body)
