@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from tests.deployments.conftest import llm, replica_engine  # noqa: F401 - fixtures
+
 # One sentence with a name, a value and a range has room in it.
 MAX_SENTENCE_CHARS = 1000
 # Nothing that is generated has it in it by chance.
