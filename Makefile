@@ -50,7 +50,7 @@ stop: install ## Stop the service from elsewhere, and what a crash left of it.
 test: install ## Run all tests (PYTEST_ARGS='-m "not service"' for the quick ones).
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-nightly: install ## The tests that take too long for every change.
+nightly: install ## The tests that take too long for every change, and much bad input.
 	$(BIN)/python -m pytest --nightly $(PYTEST_ARGS)
 
 check: install ## Format, lint and types, as CI does.

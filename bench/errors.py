@@ -54,4 +54,7 @@ class Limits:
 def shown(value: object) -> str:
     """`value` as a message quotes it: on one line of at most 40 characters."""
     text = " ".join(str(value).split()) or "''"
+    if not text.isprintable():
+        # A terminal would obey it.
+        text = text.encode("unicode_escape").decode()
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+# A chunk is some hundred bytes; with logprobs and usage, some thousand.
+MAX_LINE_BYTES = 1024 * 1024
+# No answer is as long: a time is kept for each of its tokens.
+MAX_TOKENS = 10_000_000
 
 
 class StreamError(Exception):
@@ -23,7 +30,7 @@ class _Choice(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    completion_tokens: int = 0
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] = 0
 
 
 class _Chunk(msgspec.Struct):
@@ -62,6 +69,8 @@ class StreamDecoder:
         """
         before = self.num_tokens
         *lines, self._tail = (self._tail + data).split(b"\n")
+        if len(self._tail) > MAX_LINE_BYTES:
+            raise StreamError("malformed", f"a line has more than {MAX_LINE_BYTES} bytes")
         for line in lines:
             if line.startswith(b"data:"):
                 self._take(line[5:].strip())
@@ -73,7 +82,7 @@ class StreamDecoder:
             return
         try:
             chunk = self._chunk.decode(payload)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise StreamError("malformed", f"{error}: {payload[:200]!r}") from error
         if chunk.error != _NO_ERROR:
             raise StreamError("error_event", error_message(payload))
@@ -91,9 +100,11 @@ def error_message(body: bytes) -> str:
     """What an OpenAI error body says, or its first 200 bytes where it is something else."""
     try:
         return msgspec.json.decode(body, type=dict[str, _Error])["error"].message
-    except (msgspec.DecodeError, KeyError):
+    except (*_UNREADABLE, KeyError):
         return body[:200].decode(errors="replace").strip()
 
 
 _CHUNK_DECODER = msgspec.json.Decoder(_Chunk)
+# Text that is no Unicode, and nesting too deep, are errors of Python's own.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_ERROR = msgspec.Raw(b"null")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from bench.errors import Limits, UserError
+from bench.errors import Limits, UserError, shown
 
 # Published lists of lengths lie beside a checkout, where they are there at all.
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "traces"
@@ -19,6 +19,8 @@ LENGTH_COLUMNS = (
     ("input_tokens", "output_tokens"),
     ("num_prefill_tokens", "num_decode_tokens"),
 )
+# Of a header without the columns that are needed.
+MAX_LISTED = 10
 _ARRIVAL = Limits(0, 1_000_000_000, "seconds")
 _TOKENS = Limits(1, 10_000_000, "tokens", whole=True)
 
@@ -163,12 +165,17 @@ def _parse(
             next(column for column in choice if column not in header) for choice in choices
         )
         raise TraceError(
-            f"{path}, row 1: no column {missing}; the header has {', '.join(header)}."
+            f"{path}, row 1: no column {missing}; the header has {_listed(header)}."
         )
     at = [header.index(column) for column in columns]
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield reader.line_num, [cells[i].strip() if i < len(cells) else "" for i in at]
+
+
+def _listed(header: Sequence[str]) -> str:
+    more = f" and {len(header) - MAX_LISTED} more" if len(header) > MAX_LISTED else ""
+    return ", ".join(map(shown, header[:MAX_LISTED])) + more
 
 
 def _request(where: str, arrival: str, inputs: str, outputs: str) -> Request:

@@ -26,7 +26,7 @@ from pydantic import (
 from deployments.access.caps import CapArgs
 from deployments.config_errors import ConfigError, lines_of
 from qoe import PROFILES, Expectation
-from qoe.expectation import PATIENCE_RANGE_S
+from qoe.expectation import PATIENCE_RANGE_S, shown
 from router.mover import MoveSettings
 from router.scaling import ScalingSettings
 from router.settings import RouterSettings
@@ -45,7 +45,7 @@ CONNECTORS = frozenset({"kv_transfer_config", "kv_offloading_size"})
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelArgs(_Strict):
@@ -66,7 +66,9 @@ class AndesArgs(SchedulerSettings):
     def _says_nothing_twice(cls, given: Any) -> Any:
         for name, owner in DERIVED_SETTINGS.items():
             if isinstance(given, Mapping) and name in given:
-                raise ValueError(f"{name}={given[name]!r} belongs to the key `{owner}`")
+                raise ValueError(
+                    f"{name}={shown(given[name])} belongs to the key `{owner}`"
+                )
         return given
 
 
@@ -78,7 +80,7 @@ def _expectation(given: Any) -> Any:
     if isinstance(given, Expectation):
         return given
     raise ValueError(
-        f"{given!r} is invalid: it must be one of {', '.join(PROFILES)}, "
+        f"{shown(given)} is invalid: it must be one of {', '.join(PROFILES)}, "
         "or ttft_s (seconds) and tds (tokens/s)"
     )
 
@@ -89,7 +91,9 @@ def _moves(given: Any) -> Any:
     if given is None or isinstance(given, (Mapping, MoveSettings)):
         return given
     known = ", ".join(MoveSettings.model_fields)
-    raise ValueError(f"{given!r} is invalid: it must be true, false, or some of {known}")
+    raise ValueError(
+        f"{shown(given)} is invalid: it must be true, false, or some of {known}"
+    )
 
 
 class AppArgs(_Strict):
@@ -206,7 +210,7 @@ class AppArgs(_Strict):
     def _router_is_ours(self) -> Self:
         if self.router_settings and self.router != "qoe":
             raise ValueError(
-                f"router_settings={self.router_settings!r} is invalid: "
+                f"router_settings={shown(self.router_settings)} is invalid: "
                 f"router={self.router!r} has none; they are for router='qoe'"
             )
         if self.moves and self.router != "qoe":
@@ -221,7 +225,7 @@ class AppArgs(_Strict):
         order = self.engine_kwargs.get("scheduling_policy", "fcfs")
         if order != "fcfs" and self.scheduler != "fcfs":
             raise ValueError(
-                f"engine_kwargs.scheduling_policy={order!r} is invalid with "
+                f"engine_kwargs.scheduling_policy={shown(order)} is invalid with "
                 f"scheduler={self.scheduler!r}, which orders the streams itself: it must "
                 "be 'fcfs', or set scheduler: fcfs"
             )

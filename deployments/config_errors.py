@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
+
+from qoe.expectation import named, shown
+
+# Tags and dates fail as int(), datetime and dictionaries do.
+YAML_ERRORS = (
+    yaml.YAMLError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 Path = tuple[int | str, ...]
 
@@ -35,16 +49,16 @@ def _line(
     models: Mapping[Path, type[BaseModel]],
     hidden: Collection[str],
 ) -> str:
-    key = ".".join(map(str, ("args", *error["loc"])))
+    key = ".".join(("args", *(named(str(part)) for part in error["loc"])))
+    given = shown(error["input"])
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         where = error["loc"][:-1]
         names = set(models[where].model_fields) - (set(hidden) if where else set())
-        known = f"there are {', '.join(sorted(names))}"
-        return f"{key}={error['input']!r} is unknown: {known}"
+        return f"{key}={given} is unknown: there are {', '.join(sorted(names))}"
     if error["type"] == "missing":
         return f"{key} is missing: it is required"
     if error["type"] == "value_error":
         return f"{key}: {message}"
     allowed = message.replace("Input should be", "it must be")
-    return f"{key}={error['input']!r} is invalid: {allowed}"
+    return f"{key}={given} is invalid: {allowed}"

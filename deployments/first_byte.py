@@ -10,7 +10,6 @@ client is told the message.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -29,6 +28,7 @@ from deployments.relay import (
     UNAVAILABLE,
     error_code,
     error_of,
+    written,
 )
 from scheduler.patience import retry_after_of
 
@@ -99,7 +99,7 @@ class _HeldStart:
         body = event.removeprefix(DATA).strip()
         said = error.get("message")
         if said != (message := unwrapped(said)):
-            body = json.dumps({"error": error | {"message": message}}, ensure_ascii=False)
+            body = written({"error": error | {"message": message}})
         again_s = retry_after_of(message)
         if again_s is not None:
             status = UNAVAILABLE

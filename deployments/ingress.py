@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from ray.exceptions import RayActorError
 from ray.llm._internal.serve.core.configs.openai_api_models import ErrorResponse
 from ray.llm._internal.serve.core.ingress.ingress import (
@@ -17,14 +18,14 @@ from ray.llm._internal.serve.core.ingress.ingress import (
 )
 from ray.llm._internal.serve.observability.logging import get_logger
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from deployments.access.guard import AccessSettings, guard
 from deployments.continuation import fields_set, obstacle
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.feedback import PATH, FeedbackLimit, ask_replicas, respond
-from deployments.first_byte import FirstByteMiddleware
+from deployments.first_byte import CLIENT_ERROR, FirstByteMiddleware
 from deployments.keep_alive import keep_alive
 from deployments.leaving import TiedHandle
 from deployments.middleware import FIELDS_KEY
@@ -40,6 +41,7 @@ from deployments.relay import (
     error_of,
 )
 from qoe import Expectation, Feedback
+from qoe.expectation import named
 from scheduler.patience import retry_after_of
 
 logger = get_logger(__name__)
@@ -88,6 +90,7 @@ class ResumingIngress(OpenAiIngress):
         # Serve has made the app of this replica, and has not started it.
         keep_alive(app, self._keep_alive_interval_s)
         app.add_middleware(FirstByteMiddleware, failed=UNAVAILABLE)
+        app.add_exception_handler(RequestValidationError, _invalid)
         guard(app, self._access, self._default_expectation)
         mount_demo_page(app, FleetReports(self._any_handle))
         super()._set_asgi_app(app)
@@ -153,6 +156,23 @@ class ResumingIngress(OpenAiIngress):
                 return
             timeout_s = None
             yield item
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """A request of another form is its client's fault.
+
+    Serve LLM's own handler quotes what came, and fails where that is bytes.
+    """
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(named(str(part)) for part in first["loc"])
+    said = {
+        "message": f"Invalid request format: {where}: {first['msg']}",
+        "type": first["type"],
+        "param": where,
+        "code": CLIENT_ERROR,
+    }
+    return JSONResponse({"error": said}, status_code=CLIENT_ERROR)
 
 
 def serve_feedback() -> None:

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -27,7 +28,7 @@ from deployments.middleware import (
     Scope,
     Send,
 )
-from deployments.relay import DATA, DONE, error_event, error_of
+from deployments.relay import DATA, DONE, error_event, error_of, written
 from qoe.fields import PATIENCE_FIELD
 
 logger = logging.getLogger(__name__)
@@ -223,11 +224,16 @@ def _late_event(status: int, body: bytearray) -> bytes:
     text = body.decode(errors="replace")
     error = error_of(text)
     if error is None and status >= CLIENT_ERROR:
-        error = {"message": text or HTTPStatus(status).phrase, "type": "Error"}
+        error = {"message": text or _phrase(status), "type": "Error"}
     if error is not None:
         error |= {"message": unwrapped(error.get("message")), "code": status}
-        text = json.dumps({"error": error}, ensure_ascii=False)
+        text = written({"error": error})
     return f"{DATA}{text}\n\n{DONE}".encode()
+
+
+def _phrase(status: int) -> str:
+    # Servers have statuses of their own, such as 499.
+    return responses.get(status, f"HTTP status {status}")
 
 
 def _body(content: bytes, *, more: bool) -> Message:

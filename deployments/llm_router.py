@@ -11,8 +11,8 @@ from typing import Any
 from ray.llm._internal.serve.core.ingress import router
 from ray.llm._internal.serve.core.ingress.router import LLMRouter as ServeLLMRouter
 
+from deployments.json_bodies import nests_too_deep
 from deployments.middleware import ASGIApp, Receive, Scope, Send, read_all, replay
-from deployments.nesting import nests_too_deep
 
 
 class LLMRouter(ServeLLMRouter):

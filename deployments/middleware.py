@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 
 from deployments.access.caller import Caller, caller_of, path_of
 from deployments.continuation import continuation_refusal
-from deployments.nesting import MAX_DEPTH, nests_too_deep
+from deployments.json_bodies import MAX_DEPTH, can_be_written, nests_too_deep
 from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
+from qoe.expectation import named, shown
 from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
 from qoe.tenant import NOBODY, SHARE_FIELD, TENANT_FIELD, parse_tenant
 
@@ -88,7 +89,7 @@ def admitted(
     """
     for name in body:
         if name.startswith(PREFIX):
-            raise RefusedError(Refusal(name, _misplaced(name, body[name])))
+            raise RefusedError(Refusal(named(name), _misplaced(name, body[name])))
     if extra := _extra_args(body):
         _admit(body, extra, default, caller)
     fields = body.get(FIELDS_KEY) or {}
@@ -141,12 +142,13 @@ def _extra_args(body: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _misplaced(name: str, value: object) -> str:
-    return f"{name}={value!r:.40} is at the top level of the request: {_belongs(name)}"
+    given = f"{named(name)}={shown(value)}"
+    return f"{given} is at the top level of the request: {_belongs(name)}"
 
 
 def _belongs(name: str) -> str:
     where = f'"{FIELDS_KEY}"'
-    return f'it belongs into {where} of the body, as in {where}: {{"{name}": ...}}.'
+    return f'it belongs into {where} of the body, as in {where}: {{"{named(name)}": ...}}.'
 
 
 class QoEFieldsMiddleware:
@@ -157,8 +159,8 @@ class QoEFieldsMiddleware:
             where whoever asks has a profile or caps of its own, the same with the fields
             that say so.
         What the app sends is not touched.
-        A body that is not a JSON object goes through as it came, unless it nests so deep
-            that nobody could read it.
+        A body that is not a JSON object goes through as it came, unless nobody could read
+            it: it nests too deep, or an answer that quotes it could not be written.
         A QoE field is refused where nobody would look for it: beside `vllm_xargs`, in the
             query, in a header.
     """
@@ -202,6 +204,8 @@ class QoEFieldsMiddleware:
         if not isinstance(request, dict):
             return None
         added = self._added(request, caller_of(scope))
+        if not can_be_written(body, request):
+            raise RefusedError(_NO_JSON)
         if not added:
             return None
         request[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added
@@ -215,6 +219,10 @@ _TOO_DEEP = Refusal(
     "body", f"The body nests too deep: arrays and objects may nest to {MAX_DEPTH} levels."
 )
 
+_NO_JSON = Refusal(
+    "body", "The body is no JSON: numbers must be finite, and texts must be Unicode."
+)
+
 
 def _refusal_of_scope(scope: Scope) -> Refusal | None:
     """Why a request must be refused before its body is read, or None."""
@@ -224,7 +232,9 @@ def _refusal_of_scope(scope: Scope) -> Refusal | None:
         for name in names:
             field = name.replace("-", "_").removeprefix("x_")
             if field.startswith(PREFIX):
-                return Refusal(field, f"{name} is in {where}: {_belongs(field)}")
+                return Refusal(
+                    named(field), f"{named(name)} is in {where}: {_belongs(field)}"
+                )
     return None
 
 

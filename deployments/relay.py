@@ -83,7 +83,7 @@ class Relay:
         chunk: dict[str, Any] = json.loads(payload)
         if (code := error_code(event)) is not None:
             if code >= SERVER_ERROR:
-                raise BrokenOffError(chunk["error"].get("message"))
+                raise BrokenOffError((error_of(event) or {}).get("message"))
             self.has_begun = True
             return event
         is_news = self._take(chunk)
@@ -159,7 +159,7 @@ def error_of(event: str) -> dict[str, Any] | None:
         return None
     try:
         error = json.loads(payload)["error"]
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return error if isinstance(error, dict) else {}
 
@@ -169,9 +169,10 @@ def error_code(event: str) -> int | None:
     if (error := error_of(event)) is None:
         return None
     try:
-        return int(error.get("code") or SERVER_ERROR)
-    except ValueError:
+        code = int(error.get("code") or SERVER_ERROR)
+    except (ValueError, TypeError, OverflowError):
         return SERVER_ERROR
+    return code if 400 <= code < 600 else SERVER_ERROR
 
 
 def error_event(message: str) -> str:
@@ -180,9 +181,14 @@ def error_event(message: str) -> str:
     return _event({"error": error | {"code": UNAVAILABLE}})
 
 
+def written(value: dict[str, Any]) -> str:
+    """`value` as JSON that any encoder takes: half of a surrogate pair stays an escape."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _event(chunk: dict[str, Any]) -> str:
-    text = json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
-    return f"{DATA}{text}\n\n"
+    return f"{DATA}{written(chunk)}\n\n"
 
 
 def _strip(

@@ -7,19 +7,22 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from deployments.access.keys import load_keys
 from deployments.config import AppArgs
-from deployments.config_errors import ConfigError
+from deployments.config_errors import YAML_ERRORS, ConfigError
 from deployments.tiny_model import PROJECT_ROOT
+from qoe.expectation import shown
 
 DEFAULT_CONFIG = PROJECT_ROOT / "serve_config.yaml"
 IMPORT_PATH = "deployments.app:build_app"
-DEFAULT_PORT = 8000
+DEFAULT_PORT, MAX_PORT = 8000, 65535
 LOOPBACK, EVERY_INTERFACE = "127.0.0.1", "0.0.0.0"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +95,26 @@ def load_config(
     """
     serve = _read(path)
     application = _only_application(path, serve)
-    application["args"] = merged(application.get("args") or {}, overrides or {})
-    http = serve.setdefault("http_options", {})
+    args = _known(path, "args", application.get("args") or {}, dict, "keys and values")
+    application["args"] = merged(args, overrides or {})
+    http = serve["http_options"] = serve.get("http_options") or {}
+    http = _known(path, "http_options", http, dict, "keys and values")
     http["port"] = port or http.get("port", DEFAULT_PORT)
     if host is not None:
         http["host"] = host
+    _known(path, "http_options.host", http.get("host", EVERY_INTERFACE), str, "an address")
+    name = _known(path, "name", application.get("name", "default"), str, "a text")
+    prefix = application.get("route_prefix", "/")
+    if not (isinstance(prefix, str) and prefix.startswith("/")):
+        raise _bad(path, "route_prefix", prefix, "a path that begins with /")
+    if type(http["port"]) is not int or not 1 <= http["port"] <= MAX_PORT:
+        raise _bad(path, "http_options.port", http["port"], f"from 1 to {MAX_PORT}")
     return ServiceConfig(
         serve=serve,
-        app=application.get("name", "default"),
+        app=name,
         args=AppArgs.parse(application["args"]),
         port=http["port"],
-        route_prefix=application.get("route_prefix", "/").rstrip("/"),
+        route_prefix=prefix.rstrip("/"),
     )
 
 
@@ -125,11 +137,31 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigError(f"{path} cannot be read: {reason}") from None
+    except YAML_ERRORS as error:
+        raise ConfigError(f"{path} is not YAML: {_reason(error)}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a Serve config: it has no keys")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """Where and why YAML ends; not the line itself, which may have a token in it."""
+    mark = getattr(error, "problem_mark", None)
+    where = "" if mark is None else f"row {mark.line + 1}: "
+    return where + shown(getattr(error, "problem", None) or type(error).__name__)
+
+
+def _known(path: Path, key: str, value: Any, kind: type[T], expected: str) -> T:
+    if isinstance(value, kind):
+        return value
+    raise _bad(path, key, value, expected)
+
+
+def _bad(path: Path, key: str, value: Any, expected: str) -> ConfigError:
+    return ConfigError(f"{path}: {key}={shown(value)} is invalid: it must be {expected}")
 
 
 def _only_application(path: Path, serve: dict[str, Any]) -> dict[str, Any]:

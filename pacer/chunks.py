@@ -63,7 +63,7 @@ class Chunks:
 
         Raises:
             StreamBroken: It is an error event.
-            TypeError: It is neither text nor a chunk.
+            TypeError: It is neither text nor a chunk, or its text is no text.
         """
         if isinstance(item, str):
             return Delta(item)
@@ -75,7 +75,8 @@ class Chunks:
                 f"the stream yielded {type(item).__name__}: it must be text or chunks of "
                 "chat completions or completions"
             )
-        self.request_id = _field(item, "id") or self.request_id
+        name = _field(item, "id")
+        self.request_id = name if name and isinstance(name, str) else self.request_id
         choice = next((one for one in choices if not _field(one, "index")), None)
         # Other choices are other answers; a chunk without any has the usage of all.
         self._has_more |= len(choices) > (choice is not None)
@@ -88,11 +89,10 @@ class Chunks:
     def _delta(self, choice: object, usage: object) -> Delta:
         delta = _field(choice, "delta")
         written = choice if delta is None else delta
-        text = _field(written, "content") or _field(written, "text") or ""
-        text = text or _field(written, "refusal") or ""
-        reasoning = _field(delta, "reasoning_content") or _field(delta, "reasoning") or ""
-        tool_calls = _field(delta, "tool_calls") or ()
-        token_ids = _field(choice, "token_ids") or ()
+        text = _text(written, "content", "text", "refusal")
+        reasoning = _text(delta, "reasoning_content", "reasoning")
+        tool_calls = _list(delta, "tool_calls")
+        token_ids = _list(choice, "token_ids")
         self._has_reasoned |= bool(reasoning)
         self._has_more |= bool(tool_calls)
         newly_counted = self._newly_counted(usage)
@@ -100,29 +100,53 @@ class Chunks:
             # Nobody reads these: they take no reading time.
             return Delta("", None, token_ids, reasoning, tool_calls)
         logprobs = _field(choice, "logprobs")
-        scored = _field(logprobs, "content") or _field(logprobs, "tokens") or ()
+        scored = _list(logprobs, "content") or _list(logprobs, "tokens")
         tokens = len(token_ids) or len(scored) or newly_counted or None
         self._is_uncounted |= bool(text) and tokens is None
         all_tokens = self._all_tokens(usage)
         return Delta(text, tokens, token_ids, reasoning, tool_calls, all_tokens)
 
     def _newly_counted(self, usage: object) -> int | None:
-        total = _field(usage, "completion_tokens")
+        total = _count(usage, "completion_tokens")
         before, self._counted = self._counted, total
         return None if before is None or total is None else total - before
 
     def _all_tokens(self, usage: object) -> int | None:
         """The tokens of all text, where they can be told from those of anything else."""
-        total = _field(usage, "completion_tokens")
+        total = _count(usage, "completion_tokens")
         details = _field(usage, "completion_tokens_details")
-        hidden = _field(details, "reasoning_tokens") or 0
+        hidden = _count(details, "reasoning_tokens") or 0
         is_known = self._is_uncounted and not self._has_more
         if total is None or not is_known or (self._has_reasoned and not hidden):
             return None
-        return int(total - hidden)
+        return total - hidden
 
 
 def _field(of: object, name: str) -> Any:
     if isinstance(of, Mapping):
         return of.get(name)
-    return getattr(of, name, None)
+    value = getattr(of, name, None)
+    # Text and lists have methods of these names.
+    return None if callable(value) else value
+
+
+def _text(of: object, *names: str) -> str:
+    """The first of these fields that is there; text, or nobody could show it."""
+    for name in names:
+        if value := _field(of, name):
+            if isinstance(value, str):
+                return value
+            raise TypeError(
+                f"the stream's {name} is {type(value).__name__}: it must be str"
+            )
+    return ""
+
+
+def _list(of: object, name: str) -> Sequence[Any]:
+    value = _field(of, name)
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def _count(of: object, name: str) -> int | None:
+    value = _field(of, name)
+    return value if type(value) is int and value >= 0 else None

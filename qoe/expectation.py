@@ -17,13 +17,13 @@ class ExpectationError(ValueError):
     """A QoE field was refused; `str()` is one sentence for the person who sent it.
 
     Attributes:
-        field: Name of the offending field.
+        field: Name of the offending field, as a sentence may have it.
         value: The value as it was received.
     """
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"{field}={_shown(value)} is invalid: it must be {expected}.")
-        self.field = field
+        self.field = named(field)
+        super().__init__(f"{self.field}={shown(value)} is invalid: it must be {expected}.")
         self.value = value
 
 
@@ -42,9 +42,19 @@ def require_in_range(
     raise ExpectationError(field, value, f"a number from {low:g} to {high:g} {unit}")
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
+def shown(value: object) -> str:
+    """`value` as a sentence quotes it: on one line of at most 40 characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # An int of more digits than Python writes, or what nests too deep.
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def named(field: str) -> str:
+    """The name that somebody chose for a field, quoted where it does not fit in a line."""
+    return field if field.isprintable() and 0 < len(field) <= 40 else shown(field)
 
 
 @dataclass(frozen=True, slots=True)

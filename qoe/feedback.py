@@ -24,11 +24,21 @@ class Feedback:
         buffer_tokens: Tokens that it has received and not read.
         paused: Whether it reads nothing for now.
         tds: How fast it reads from now on, tokens/s.
+
+    Raises:
+        ExpectationError: A value is no number within `BUFFER_RANGE_TOKENS` or `TDS_RANGE`.
     """
 
     buffer_tokens: float | None = None
     paused: bool | None = None
     tds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.buffer_tokens is not None:
+            limits = BUFFER_RANGE_TOKENS
+            require_in_range(BUFFER_FIELD, self.buffer_tokens, limits, "tokens")
+        if self.tds is not None:
+            require_in_range(PACE_FIELD, self.tds, TDS_RANGE, "tokens/s")
 
     def after(self, earlier: Feedback) -> Feedback:
         """Both words as one: what this one does not say is what `earlier` says."""

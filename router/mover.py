@@ -31,7 +31,7 @@ MAX_MOVES_OF_A_STREAM = 2
 class MoveSettings(BaseModel):
     """When a stream is moved."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     max_slack_s: FiniteFloat = Field(
         default=0.5,

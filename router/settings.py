@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from qoe import PROFILES, Expectation
+from qoe.expectation import named, shown
 
 PolicyName = Literal[
     "round_robin", "pow2", "least_outstanding", "kv_ledger", "remaining_steps", "qoe"
@@ -89,15 +90,17 @@ class RouterSettings:
         for name, (low, high) in _RANGES.items():
             _require_number(name, getattr(self, name), low, high)
         if self.seed is not None and type(self.seed) is not int:
-            raise ValueError(f"seed={self.seed!r} is invalid: it must be an int or null.")
+            raise ValueError(
+                f"seed={shown(self.seed)} is invalid: it must be an int or null."
+            )
         if type(self.routers) is not int or not 1 <= self.routers <= MAX_ROUTERS:
             raise ValueError(
-                f"routers={self.routers!r} is invalid: it must be an int from 1 to "
+                f"routers={shown(self.routers)} is invalid: it must be an int from 1 to "
                 f"{MAX_ROUTERS}."
             )
         if self.policy not in get_args(PolicyName):
             raise ValueError(
-                f"policy={self.policy!r} is invalid: it must be one of "
+                f"policy={shown(self.policy)} is invalid: it must be one of "
                 f"{', '.join(get_args(PolicyName))}."
             )
         Expectation(self.default_ttft_s, self.default_tds)
@@ -117,7 +120,7 @@ class RouterSettings:
         for key, value in kwargs.items():
             if key not in known:
                 raise ValueError(
-                    f"{key}={value!r} is no setting of the router: "
+                    f"{named(key)}={shown(value)} is no setting of the router: "
                     f"there are {', '.join(known)}."
                 )
         return cls(**kwargs)
@@ -131,5 +134,6 @@ def _require_number(name: str, value: Any, low: float, high: float) -> None:
         return
     bounds = f"of at least {low:g}" if includes_low else f"above {low:g}"
     raise ValueError(
-        f"{name}={value!r} is invalid: it must be a number {bounds} and at most {high:g}."
+        f"{name}={shown(value)} is invalid: "
+        f"it must be a number {bounds} and at most {high:g}."
     )

@@ -160,6 +160,8 @@ def request_key(request_id: str) -> int:
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(EngineReport)
+# Text that is no Unicode, and what nests too deep, are errors of Python's own.
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def encode(report: EngineReport) -> bytes:
@@ -174,7 +176,7 @@ def decode(data: bytes) -> EngineReport:
     """
     try:
         report = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise ReportError(f"not an engine report: {error}") from error
     return _of_this_schema(report)
 
@@ -187,7 +189,7 @@ def from_mapping(stats: object) -> EngineReport:
     """
     try:
         report = msgspec.convert(stats, EngineReport)
-    except msgspec.ValidationError as error:
+    except _UNREADABLE as error:
         raise ReportError(f"not an engine report: {error}") from error
     return _of_this_schema(report)
 

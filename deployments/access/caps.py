@@ -11,7 +11,7 @@ from qoe.expectation import TDS_RANGE, TTFT_RANGE_S, WEIGHT_RANGE
 class CapArgs(BaseModel):
     """The most that a request may ask for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     max_weight: float = Field(
         default=1.0,

@@ -25,9 +25,10 @@ from pydantic import (
 
 from deployments.access.caller import Caller
 from deployments.access.caps import CapArgs
-from deployments.config_errors import ConfigError
+from deployments.config_errors import YAML_ERRORS, ConfigError
 from deployments.tiny_model import PROJECT_ROOT
 from qoe import PROFILES, Caps
+from qoe.expectation import named
 from qoe.tenant import SHARE_RANGE
 
 KEYS_ENV = "ANDES_API_KEYS"
@@ -39,7 +40,7 @@ MIN_KEY_CHARS = 16
 class ApiKey(BaseModel):
     """One key, and what whoever has it may do. What is left out is as the deployment's."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")
     key: SecretStr
@@ -148,7 +149,7 @@ def load_keys(
 def _text(path: str) -> str:
     try:
         return (PROJECT_ROOT / path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigError(f"args.api_keys_file={path!r} cannot be read: {reason}") from None
 
@@ -160,8 +161,8 @@ def _items(source: str, text: str) -> list[Any]:
         return [{"name": "default", "key": word}]
     try:
         items = yaml.safe_load(text)
-    except yaml.YAMLError:
-        # Its own message quotes the line, and so the key.
+    except YAML_ERRORS:
+        # Their own messages quote the line, and so the key.
         items = None
     if not isinstance(items, list) or not items:
         raise ConfigError(
@@ -176,12 +177,18 @@ def _key(source: str, at: int, item: Any, caps: Caps) -> ApiKey:
         key.caller(caps)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
+        where = ".".join(map(_field, first["loc"])) or "it"
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{source}, key {at + 1}: {where}: {reason}") from None
     except ValueError as error:
         raise ConfigError(f"{source}, key {at + 1}: {error}") from None
     return key
+
+
+def _field(name: int | str) -> str:
+    """The name of a field; what is as long as a key may be one, in the wrong place."""
+    text = named(str(name))
+    return text if len(text) < MIN_KEY_CHARS or name in ApiKey.model_fields else "a field"
 
 
 def _require_distinct(source: str, keys: Sequence[ApiKey]) -> None:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bench.sse import StreamDecoder, StreamError, error_message
+from bench.sse import MAX_LINE_BYTES, StreamDecoder, StreamError, error_message
 
 
 def event(**fields) -> bytes:
@@ -66,7 +66,17 @@ def test_an_error_event_is_raised_with_its_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"data: {nope\n", b"data: [1]\n", b'data: {"choices":1}\n']
+    "payload",
+    [
+        b"data: {nope\n",
+        b"data: [1]\n",
+        b'data: {"choices":1}\n',
+        b'data: {"x":' + b"[" * 20_000 + b"\n",
+        event(choices=content(), usage={"completion_tokens": 10**15}),
+        event(choices=content(), usage={"completion_tokens": -1}),
+        b"x" * (MAX_LINE_BYTES + 1),
+    ],
+    ids=lambda payload: repr(payload[:20]),
 )
 def test_an_event_that_is_no_chunk_is_malformed(payload) -> None:
     with pytest.raises(StreamError) as raised:
@@ -81,6 +91,7 @@ def test_an_event_that_is_no_chunk_is_malformed(payload) -> None:
         (b'{"detail": "nope"}', '{"detail": "nope"}'),
         (b"<html>", "<html>"),
         (b"", ""),
+        (b'{"error":' + b"[" * 20_000, '{"error":' + "[" * 191),
         (b'{"error": "flat"}', '{"error": "flat"}'),
     ],
 )

@@ -61,6 +61,9 @@ def test_a_byte_order_mark_windows_line_ends_and_blank_lines_do_no_harm(tmp_path
             id="unsorted, with a blank line before",
         ),
         pytest.param(b"\xff\xfe\x00", "not a CSV text file", id="binary"),
+        pytest.param(",".join("abcdefghijklm"), "i, j and 3 more", id="wide header"),
+        pytest.param("x" * 9999, f"has {'x' * 37}...", id="long header"),
+        pytest.param(HEADER + "\x1b[2J,1,2\n", r"arrival_s=\x1b[2J is", id="not printable"),
     ],
 )
 def test_a_bad_trace_is_refused_in_one_line_with_file_and_row(
@@ -71,7 +74,7 @@ def test_a_bad_trace_is_refused_in_one_line_with_file_and_row(
         read_trace(path)
     assert str(refused.value).startswith(str(path))
     assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert str(refused.value).isprintable()
     assert refused.value.exit_code == 2
 
 

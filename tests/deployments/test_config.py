@@ -108,6 +108,11 @@ def test_defaults_need_nothing_but_a_model() -> None:
             {"moves": {"gain": 1}}, ["args.moves.gain=1", "min_gain"], id="moves-setting"
         ),
         pytest.param(
+            {"moves": {"quiet_s": float("inf")}},
+            ["args.moves.quiet_s=inf", "finite"],
+            id="moves-for-ever",
+        ),
+        pytest.param(
             {"moves": {"quiet_s": -1}}, ["args.moves.quiet_s=-1", "than"], id="moves-range"
         ),
     ],
@@ -191,3 +196,30 @@ def test_moves_are_off_unless_asked_for() -> None:
     assert AppArgs.parse(MODEL | {"moves": True}).moves == MoveSettings()
     given = AppArgs.parse(MODEL | {"moves": {"min_gain": 0.3}}).moves
     assert given == MoveSettings(min_gain=0.3)
+
+
+@pytest.mark.parametrize("key", ["num_cpus", "resume_timeout_s"])
+def test_infinity_is_no_number_of_a_configuration(key: str) -> None:
+    assert f"args.{key}=inf is invalid" in refusal(**{key: float("inf")})
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"router": "x" * 5000},
+        {"model": {"id": "a", "source": "b", "c": "x" * 5000}},
+        {"x" * 5000: 1},
+        {"router_settings": {"policy": "x" * 5000}},
+        {"engine_kwargs": {"scheduling_policy": "x" * 5000}},
+        {"default_profile": ["x"] * 5000},
+        {"moves": "x" * 5000},
+        {"andes": {"policy": "x" * 5000}},
+        {"a\nb": 1},
+        {"scheduler": 10**5000},
+    ],
+    ids=lambda args: next(iter(args))[:10],
+)
+def test_whatever_is_wrong_is_said_in_one_short_line(args: dict[str, Any]) -> None:
+    line = refusal(**args)
+    assert len(line) < 800
+    assert line.isprintable()

@@ -138,3 +138,11 @@ async def test_an_error_is_told_as_it_was_said_and_not_as_it_was_wrapped(
 async def test_an_error_of_another_shape_is_told_as_it_is(content: bytes) -> None:
     messages = [start(JSON, 404), body(content, more=False)]
     assert await sent(*messages) == messages
+
+
+async def test_an_error_that_quotes_half_of_a_surrogate_pair_is_told() -> None:
+    message = "Message: \ud800, Internal exception: nothing"
+    error = json.dumps({"error": {"message": message, "code": 400}}).encode()
+    first, second = await sent(start(JSON, 400), body(error, more=False))
+    assert first["status"] == 400
+    assert json.loads(second["body"])["error"]["message"] == "\ud800"

@@ -258,7 +258,21 @@ async def test_a_stream_that_fails_for_good_after_a_comment_ends_with_an_event(
     assert done == DONE.strip()
 
 
-async def post(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+@pytest.mark.parametrize("content", [b"\xff", b'{"prompt": "a", "n": {}}', b"[1]"])
+async def test_a_body_of_another_kind_is_the_clients_fault(
+    kind: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = {"content": content, "headers": {"content-type": kind}}
+    response = await post(Replicas(), monkeypatch, **request)
+    assert response.status_code == 400
+    if content != b"\xff" or kind == "text/plain":
+        assert response.json()["error"]["param"].startswith("body")
+
+
+async def post(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch, **request: Any
+) -> httpx.Response:
     """What a client of the whole app gets, where 0.05 s are a long silence."""
     # Serve's own, of the class that it makes of an ingress.
     monkeypatch.setattr(OpenAiIngress, "_set_asgi_app", lambda *_: None, raising=False)
@@ -268,8 +282,8 @@ async def post(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> httpx.Res
     ingress._set_asgi_app(app)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        request = {"model": "tiny", "prompt": "hi", "stream": True}
-        return await client.post("/v1/completions", json=request)
+        asked = {"json": {"model": "tiny", "prompt": "hi", "stream": True}}
+        return await client.post("/v1/completions", **(request or asked))
 
 
 @pytest.mark.parametrize("way", ["cancelled", "closed", "dropped"])

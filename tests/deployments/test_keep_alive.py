@@ -150,6 +150,7 @@ async def test_the_status_of_an_error_is_its_own_until_a_comment_was_sent() -> N
         (500, json.dumps({"error": {"message": WRAPPED, "code": 500}}), REFUSAL),
         (500, "Internal Server Error", "Internal Server Error"),
         (502, "", "Bad Gateway"),
+        (499, "", "HTTP status 499"),
     ],
 )
 async def test_an_error_after_a_comment_is_an_event_and_the_end(

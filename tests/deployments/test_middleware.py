@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -323,3 +324,34 @@ async def test_who_has_a_key_shares_as_that_key_and_nobody_else(
     assert error["param"] == name
     # Without keys nobody knows better.
     assert (await ask(with_fields({name: value}))).sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"temperature": NaN}',
+        b'{"prompt": {"a": 1e999}}',
+        b'{"model": "\\ud800"}',
+    ],
+    ids=["nan", "infinity", "half-a-pair"],
+)
+async def test_a_body_that_could_not_be_quoted_is_refused(body: bytes) -> None:
+    client = await ask(body)
+    assert error_of(client)["param"] == "body"
+    assert "no JSON" in error_of(client)["message"]
+
+
+@pytest.mark.parametrize("name", ["qoe_" + "x" * 5000, "qoe_\x1b[2J"])
+@pytest.mark.parametrize("where", ["top", "fields", "query"])
+async def test_a_name_is_quoted_in_one_short_line(name: str, where: str) -> None:
+    scope, body = {}, json.dumps(PROMPT).encode()
+    if where == "query":
+        scope["query_string"] = urlencode({name: 1}).encode()
+    elif where == "top":
+        body = json.dumps(PROMPT | {name: "y" * 5000}).encode()
+    else:
+        body = with_fields({name: "y" * 5000})
+    error = error_of(await ask(body, **scope))
+    assert error["message"].isprintable()
+    assert len(error["message"]) < 400
+    assert len(error["param"]) <= 40

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.relay import BrokenOffError, Relay, error_event
+from deployments.relay import BrokenOffError, Relay, error_code, error_event
 from qoe import Expectation
 
 READER = Expectation(1.0, 5.0)
@@ -167,3 +167,25 @@ def test_an_error_of_the_request_and_the_end_go_through(clock: Clock) -> None:
     bad = event(error={"message": "too long", "code": 400})
     assert stream.rewrite(bad) == bad
     assert stream.rewrite("data: [DONE]\n\n") == "data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("code", [[1], {}, 1e999, "x", None, 0, 200, 10**9])
+def test_a_code_that_is_no_status_is_an_error_of_the_server(code: Any) -> None:
+    assert error_code(event(error={"message": "m", "code": code})) == 500
+
+
+@pytest.mark.parametrize("error", ["a word", [1], None])
+def test_an_error_of_another_shape_breaks_a_stream_off(clock: Clock, error: Any) -> None:
+    with pytest.raises(BrokenOffError):
+        relay(clock).rewrite(event(error=error))
+
+
+def test_an_error_that_nests_too_deep_is_one() -> None:
+    assert error_code('{"error":' + "[" * 20_000) == 500
+
+
+def test_half_of_a_surrogate_pair_is_told_as_it_came(clock: Clock) -> None:
+    told = relay(clock).rewrite(event(choices=[{"index": 0, "text": "\ud800é"}]))
+    assert told is not None
+    assert "é" in told
+    assert read(told.encode().decode())["choices"][0]["text"] == "\ud800é"

@@ -11,6 +11,8 @@ import yaml
 from deployments.config_errors import ConfigError
 from deployments.service_config import DEFAULT_CONFIG, load_config, merged
 
+OURS = "applications: [{import_path: deployments.app:build_app}]"
+
 
 def test_the_shipped_config_serves_two_tiny_replicas_with_everything_on() -> None:
     config = load_config()
@@ -94,6 +96,16 @@ def test_mappings_merge_and_none_takes_away(
         ),
         pytest.param("- a", id="no-keys"),
         pytest.param("a: [", id="not-yaml"),
+        pytest.param("a: 2001-99-99", id="no-date"),
+        pytest.param("a: !!int b", id="no-int"),
+        pytest.param("a: !!timestamp b", id="no-timestamp"),
+        pytest.param("a: " + "[" * 2000, id="too-deep"),
+        pytest.param(f"{OURS}\nhttp_options: [1]", id="no-options"),
+        pytest.param(f"{OURS}\nhttp_options: {{port: all}}", id="no-port"),
+        pytest.param(f"{OURS}\nhttp_options: {{host: 1}}", id="no-host"),
+        pytest.param(OURS.replace("}]", ", args: [1]}]"), id="no-args"),
+        pytest.param(OURS.replace("}]", ", name: 1}]"), id="no-name"),
+        pytest.param(OURS.replace("}]", ", route_prefix: null}]"), id="no-prefix"),
     ],
 )
 def test_a_config_that_is_not_ours_is_refused_by_name(tmp_path: Path, content: str) -> None:
@@ -102,6 +114,24 @@ def test_a_config_that_is_not_ours_is_refused_by_name(tmp_path: Path, content: s
     with pytest.raises(ConfigError, match=r"other\.yaml") as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["folder", "bytes"])
+def test_a_config_that_cannot_be_read_is_refused_by_name(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "other.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"other\.yaml cannot be read"):
+        load_config(path)
+
+
+def test_a_line_with_a_token_in_it_is_not_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text("a:\n  HF_TOKEN: hf_0123456789: [")
+    with pytest.raises(ConfigError, match="row 2") as caught:
+        load_config(path)
+    assert "hf_0123456789" not in str(caught.value)
 
 
 def test_a_config_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:

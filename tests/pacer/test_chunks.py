@@ -181,3 +181,36 @@ def test_an_error_event_breaks_the_stream_with_its_message() -> None:
 def test_what_is_no_chunk_is_refused_by_its_type(item: object) -> None:
     with pytest.raises(TypeError, match=rf"yielded {type(item).__name__}: it must be text"):
         Chunks().read(item)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "delta"),
+    [
+        pytest.param(completion("a", token_ids=5), Delta("a"), id="token ids"),
+        pytest.param(completion("a", logprobs={"tokens": 5}), Delta("a"), id="logprobs"),
+        pytest.param(completion("a", logprobs="abc"), Delta("a"), id="methods of text"),
+        pytest.param(chat({"content": "a", "tool_calls": True}), Delta("a"), id="calls"),
+        pytest.param(
+            completion("a") | {"usage": {"completion_tokens": float("inf")}},
+            Delta("a"),
+            id="usage",
+        ),
+        pytest.param(
+            completion("a") | {"usage": {"completion_tokens": "9"}}, Delta("a"), id="count"
+        ),
+    ],
+)
+def test_a_count_that_is_none_is_not_said(chunk: dict[str, object], delta: Delta) -> None:
+    assert Chunks().read(chunk) == delta
+
+
+@pytest.mark.parametrize("content", [5, ["a"], {"a": 1}, True])
+def test_text_that_is_no_text_is_named(content: object) -> None:
+    with pytest.raises(TypeError, match=r"the stream's content is \w+: it must be"):
+        Chunks().read(chat({"content": content}))
+
+
+def test_a_name_that_is_no_text_is_none() -> None:
+    chunks = Chunks()
+    chunks.read(completion("a") | {"id": 5})
+    assert chunks.request_id is None

@@ -154,3 +154,20 @@ def test_the_next_stream_in_a_slot_is_not_away() -> None:
     assert table.num_away == 0
     assert table.add(READER, 5.0) == 0
     assert not table.is_away(SLOT)[0]
+
+
+@pytest.mark.parametrize(
+    "said", [{"tds": 0.0}, {"tds": float("nan")}, {"buffer_tokens": -1}]
+)
+def test_there_is_no_feedback_out_of_range(said) -> None:
+    """An engine makes it from bytes, and reckons with it."""
+    with pytest.raises(ExpectationError):
+        Feedback(**said)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "", "x" * 4000, "\x1b[2J"])
+def test_a_field_is_named_in_one_short_line_whatever_it_is_called(name) -> None:
+    with pytest.raises(ExpectationError) as caught:
+        parse_feedback({name: 1})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200

@@ -140,3 +140,15 @@ def test_an_answer_in_one_piece_has_a_reader_only_if_it_says_so(fields, reader) 
     assert reader_or_default(fields, DEFAULT, is_stream=False) == reader
     streamed = reader_or_default(fields, DEFAULT, is_stream=True)
     assert streamed == expectation_or_default(fields, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "name", ["qoe_" + "x" * 1000, "qoe_\n", "qoe_\ud800", "qoe_\x1b[2J"]
+)
+def test_a_name_that_somebody_made_up_is_quoted_in_one_short_line(name: str) -> None:
+    with pytest.raises(ExpectationError) as refused:
+        parse_expectation({name: 1}, DEFAULT)
+    message = str(refused.value)
+    assert message.startswith(f"{refused.value.field}=1 is invalid")
+    assert message.isprintable()
+    assert len(message) < 300

@@ -52,3 +52,11 @@ def test_a_seed_is_an_int_or_nothing(value: Any) -> None:
 def test_an_unknown_key_is_refused_by_name_and_value() -> None:
     with pytest.raises(ValueError, match=r"ledger_ttl='10' is no setting.*ledger_ttl_s"):
         RouterSettings.from_kwargs({"ledger_ttl": "10"})
+
+
+@pytest.mark.parametrize("key", ["policy", "seed", "routers", "min_value", "\x1b[2J"])
+def test_a_long_value_is_quoted_in_one_short_line(key: str) -> None:
+    with pytest.raises(ValueError, match="x" * 30) as refused:
+        RouterSettings.from_kwargs({key: "x" * 5000})
+    assert len(str(refused.value)) < 500
+    assert str(refused.value).isprintable()

@@ -102,3 +102,20 @@ def test_a_closed_end_is_quiet(endpoint: str) -> None:
     engine.close()
     engine.close()
     assert engine.take() == []
+
+
+@pytest.mark.parametrize("said", [{"tds": float("nan")}, {"buffer_tokens": float("-inf")}])
+def test_a_word_out_of_range_is_refused_and_the_next_one_heard(
+    endpoint: str, said: dict[str, float]
+) -> None:
+    context = zmq.Context()
+    socket = context.socket(zmq.PUSH)
+    socket.bind(endpoint)
+    with FeedbackReceiver(endpoint) as engine:
+        socket.send(msgspec.msgpack.encode([["a"], said]))
+        socket.send(msgspec.msgpack.encode(WORD))
+        heard: list[tuple[str, Feedback]] = []
+        assert until(lambda: heard.extend(engine.take()) or bool(heard))
+        assert heard == [("a", WORD.feedback)]
+        assert engine.refused_total == 1
+    context.destroy(linger=0)

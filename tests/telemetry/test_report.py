@@ -109,3 +109,11 @@ def test_numbers_that_no_engine_can_have_are_no_report(
 def test_sums_that_are_rounded_are_a_report(make_report: MakeReport) -> None:
     report = make_report(qoe_mean=1.0 + 1e-12, harm=(-1e-12,) * HARM_SIZE)
     assert decode(encode(report)) == report
+
+
+def test_what_no_text_can_be_read_from_is_no_report(make_report: MakeReport) -> None:
+    fields = msgspec.to_builtins(make_report())
+    with pytest.raises(ReportError):
+        from_mapping(fields | {"\ud800": 0})
+    with pytest.raises(ReportError):
+        decode(b"\x81\xa5epoch" + b"\x91" * 20_000)

@@ -86,6 +86,12 @@ def test_another_key_opens_nothing(wrong: str) -> None:
         (f"name: a\nkey: {KEY}", "a YAML list of keys"),
         (f"- name: a\n key: {KEY}", "a YAML list of keys"),
         ("[]", "a YAML list of keys"),
+        (f"- name: 2001-99-99\n  key: {KEY}", "a YAML list of keys"),
+        (f"- name: !!timestamp a\n  key: {KEY}", "a YAML list of keys"),
+        (f"- key: {KEY}\n  name: " + "[" * 2000, "a YAML list of keys"),
+        (f"- {KEY}: a", "key 1: name"),
+        (f"- name: a\n  key: {KEY}\n  {KEY}: 1", "key 1: a field: Extra"),
+        (f"- name: a\n  key: {KEY}\n  max_requests_per_s: .inf", "max_requests_per_s"),
     ],
 )
 def test_a_bad_key_is_said_where_it_is_without_being_shown(text: str, said: str) -> None:
@@ -110,3 +116,8 @@ def test_a_service_whose_keys_are_missing_does_not_start_without_them(
     args = {"model": {"id": "m", "source": "m"}, "streaming": "handle"}
     with pytest.raises(ConfigError, match=r"args\.api_keys_file='.*no-such-file'"):
         build_app(args | {"api_keys_file": path})
+
+
+def test_a_path_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_keys("a\0b", CAPS, {})

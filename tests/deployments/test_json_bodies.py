@@ -1,4 +1,4 @@
-"""Depth is what lies in each other, not what a text is made of."""
+"""Depth is what lies in each other, and JSON is what can be written again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.nesting import MAX_DEPTH, nests_too_deep
+from deployments.json_bodies import MAX_DEPTH, can_be_written, nests_too_deep
 
 JSON = st.recursive(
     st.none() | st.text('[]{}"\\ab') | st.integers(),
@@ -45,3 +45,33 @@ def test_a_hostile_megabyte_is_judged_in_time_that_grows_with_it(hostile: bytes)
 
     # Ten times as much takes a hundred times as long where it is not linear.
     assert took_s(200_000) < 40 * took_s(20_000) + 1.0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_the_depth_is_that_of_the_text_in_any_encoding(encoding: str) -> None:
+    # In UTF-16, bytes of quotes and brackets stand in other characters.
+    text = '["\\"","' + "字嬀" * 50 + '",'
+    assert not nests_too_deep((text + "1]").encode(encoding))
+    assert nests_too_deep((text + "[" * 20_000).encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("body", "can"),
+    [
+        (b'{"a": NaN}', False),
+        (b'{"a": [-Infinity]}', False),
+        (b'{"a": 1e999}', False),
+        (b'{"a": 1E+999}', False),
+        (b"1" + b"0" * 400 + b".5", False),
+        (b'{"\\ud800": 1}', False),
+        (b'["\xed\xa0\x80"]', False),
+        ('["\ud800"]'.encode("utf-16", "surrogatepass"), False),
+        (b'{"a": "NaN"}', True),
+        (b'["\\ud83d\\ude00"]', True),
+        (b"[1e99]", True),
+        (b"1" + b"0" * 400, True),
+        ('["é"]'.encode("utf-16"), True),
+    ],
+)
+def test_what_python_reads_beyond_json_cannot_be_written(body: bytes, can: bool) -> None:
+    assert can_be_written(body, json.loads(body)) is can

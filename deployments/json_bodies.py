@@ -1,0 +1,51 @@
+"""Bodies that parsers take, or give up on, though nobody can do anything with them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+# A conversation nests six deep, a schema for an answer some dozens.
+MAX_DEPTH = 200
+
+# A text that does not end goes on to the end: looking for its end again and again would
+# take the square of its length.
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_BRACKET = re.compile(rb"[\[{\]}]")
+# What Python reads beyond JSON must be written in one of these, or in UTF-16 or 32.
+_BEYOND_JSON = re.compile(
+    rb"NaN|Infinity|\d[eE]\+?\d\d|\d{300}|\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\0"
+)
+
+
+def nests_too_deep(body: bytes) -> bool:
+    """Whether arrays and objects of a JSON text lie more than `MAX_DEPTH` in each other.
+
+    Of another text it may say either. Costs little for a body with few brackets.
+    """
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return False
+    if b"\0" in body:
+        # UTF-16 or UTF-32, whose bytes look like other characters.
+        body = body.decode(json.detect_encoding(body), "replace").encode()
+    depth = 0
+    for bracket in _BRACKET.findall(_TEXT.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def can_be_written(body: bytes, parsed: object) -> bool:
+    """Whether what was read from `body` is JSON again when it is quoted.
+
+    Python reads NaN, infinities and halves of surrogate pairs, and does not write them: the
+    answer that says what is wrong with such a field would be HTTP 500.
+    """
+    if not _BEYOND_JSON.search(body):
+        return True
+    try:
+        json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return True
