@@ -70,9 +70,12 @@ class Clients:
         """Since the start of the soak."""
         return time.monotonic() - self._begun_s
 
+    def begin(self) -> None:
+        """The soak starts now."""
+        self._begun_s = time.monotonic()
+
     async def run(self, asks: Sequence[Ask], until_s: float) -> None:
         """Send the requests, each at its time, and wait for all of them until then."""
-        self._begun_s = time.monotonic()
         async with self._sessions() as sessions, asyncio.TaskGroup() as tasks:
             waiting = []
             for ask in asks:

@@ -109,6 +109,7 @@ def soaked(service: Service, arguments: SoakArguments, notes: Console) -> Soak:
         f"{len(asks):,} requests in {arguments.duration_s:.0f} s to {service.base_url}"
     )
     faults = Faults(service, running, arguments.seed, clients.now_s)
+    clients.begin()
     with _sending(clients, asks, arguments.duration_s) as sending, gauges.watching():
         while sending.is_alive():
             is_time = clients.now_s() < BREAKS_UNTIL * arguments.duration_s

@@ -82,6 +82,7 @@ class Peer:
         times, self.times = self.times, 0
         await clients.undisturbed(20)
         self.times = times
+        clients.begin()
         await clients.run(asks, until_s)
         assert clients.started == len(clients.ended) == len(asks)
         return clients.ended
