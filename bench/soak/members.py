@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psutil
@@ -66,18 +66,11 @@ def kill(process: psutil.Process) -> None:
     process.send_signal(signal.SIGKILL)
 
 
-def by_role(
-    running: Running, processes: Iterable[psutil.Process] | None = None
-) -> Iterator[tuple[str, psutil.Process]]:
-    """The service's processes that last, each with what it does.
-
-    Args:
-        running: The service.
-        processes: Where to look; None is everywhere.
-    """
-    for process in psutil.process_iter() if processes is None else processes:
+def by_role(running: Running) -> Iterator[tuple[str, psutil.Process]]:
+    """The service's processes that last, each with what it does."""
+    for process in psutil.process_iter():
         try:
-            role = _role(running, _command(process))
+            role = _role(running, process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
         if role is not None and is_alive(process):
@@ -92,14 +85,21 @@ def counts(running: Running) -> Mapping[str, int]:
     return found
 
 
-def _role(running: Running, command: str) -> str | None:
+def _role(running: Running, process: psutil.Process) -> str | None:
+    command = _command(process)
     more = next((role for mark, role in _MORE_ROLES.items() if mark in command), None)
     if more is not None:
         return more
     role = role_of(command)
-    # Another service's HAProxy is none of ours.
-    is_foreign = role == "proxy" and running.haproxy_mark not in command
-    return None if is_foreign else role
+    # Others on this machine may have a HAProxy and engines of their own.
+    if role == "proxy":
+        is_ours = running.haproxy_mark in command
+    elif role == "engine":
+        parent = process.parent()
+        is_ours = parent is not None and running.replica_mark in _command(parent)
+    else:
+        is_ours = True
+    return role if is_ours else None
 
 
 def _command(process: psutil.Process) -> str:

@@ -31,7 +31,7 @@ class BrokenError(Exception):
 
     Attributes:
         message: What the service said, if it did.
-        status: HTTP status that came with it; 0 where another one had been said.
+        status: HTTP status that the service gave; 0 where it gave none.
     """
 
     def __init__(self, reason: str, message: str = "", status: int = 0) -> None:
@@ -135,7 +135,10 @@ async def require_ok(response: aiohttp.ClientResponse) -> None:
     """Raise BrokenError with what the service says where it does not answer 200."""
     if response.status != 200:
         message = error_message(await response.read())
-        raise BrokenError(f"HTTP {response.status}", message, response.status)
+        # A proxy that knows of no service says so in plain text.
+        is_service = response.content_type == "application/json"
+        status = response.status if is_service else 0
+        raise BrokenError(f"HTTP {response.status}", message, status)
 
 
 def problem(error: BaseException) -> str:

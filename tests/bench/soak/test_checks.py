@@ -110,9 +110,9 @@ PLANTED: dict[str, list[dict[str, Any]]] = {
     "at rest there is what there was before": [
         {"after": rest(processes={"engine": 2, "proxy": 2})},
         {"after": rest(processes={"engine": 2})},
-        {"after": rest(sockets={"engine": 20, "proxy": 15})},
-        {"after": rest(descriptors={"engine": 73, "proxy": 30})},
-        {"after": rest(files=10)},
+        {"after": rest(sockets={"engine": 20, "proxy": 21})},
+        {"after": rest(descriptors={"engine": 85, "proxy": 30})},
+        {"after": rest(files=16)},
     ],
     "memory is flat": [{"series": {"engine 1": steady(memory_mib=60.0)}}],
     "descriptors are flat": [{"series": {"engine 1": steady(descriptors=20.0)}}],

@@ -27,6 +27,7 @@ class Peer:
         wrong: Changes the tokens of the attempts that it counts down.
         times: For so many attempts something goes wrong.
         ends: How a stream ends in those.
+        has_routes: Whether it is the service that hears of bad fields, and no proxy.
     """
 
     def __init__(self) -> None:
@@ -34,11 +35,13 @@ class Peer:
         self.times = 0
         self.wrong: Callable[[Tokens], Tokens] = lambda tokens: tokens
         self.ends = "done"
-        self.left = 0
+        self.has_routes = True
         self.told: list[str] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
+        if not self.has_routes and b"qoe_tds" in raw:
+            return web.Response(status=404, text="no such path")
         try:
             body = json.loads(raw)
             fields = body["vllm_xargs"] | {"max_tokens": body["max_tokens"]}
@@ -185,6 +188,15 @@ async def test_who_leaves_has_left(peer: Peer, way: str) -> None:
     assert (one.ending, one.reason) == ("cancelled", f"left by {way}")
     assert one.kind == f"leaves ({way})"
     assert one.ended_s - one.began_s < 5.0
+
+
+async def test_what_a_proxy_says_is_no_refusal_of_a_bad_request(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soak_clients, "GIVES_UP_S", 0.5)
+    peer.has_routes = False
+    (one,) = await peer.read(ask("bad"))
+    assert (one.ending, one.reason) == ("failed", "HTTP 404: no such path")
 
 
 async def test_a_bad_request_that_is_answered_is_seen(peer: Peer) -> None:
