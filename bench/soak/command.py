@@ -128,6 +128,7 @@ def soaked(service: Service, arguments: SoakArguments, notes: Console) -> Soak:
         faults=faults.done,
         before=before,
         after=after,
+        series=gauges.series,
         checks=all_checks(
             clients.started, clients.ended, faults.done, gauges.series, before, after
         ),

@@ -151,6 +151,7 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
         faults: What was broken.
         before: The service at rest before the load,
         after: and after it.
+        series: What its processes held meanwhile.
         checks: What had to hold.
     """
 
@@ -163,6 +164,7 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     faults: Sequence[Fault]
     before: Rest
     after: Rest
+    series: Series
     checks: Sequence[Check]
 
     @property

@@ -112,12 +112,12 @@ PLANTED: dict[str, list[dict[str, Any]]] = {
         {"after": rest(processes={"engine": 2})},
         {"after": rest(sockets={"engine": 20, "proxy": 21})},
         {"after": rest(descriptors={"engine": 85, "proxy": 30})},
-        {"after": rest(files=16)},
+        {"after": rest(files=40)},
     ],
-    "memory is flat": [{"series": {"engine 1": steady(memory_mib=60.0)}}],
-    "descriptors are flat": [{"series": {"engine 1": steady(descriptors=20.0)}}],
-    "sockets are flat": [{"series": {"engine 1": steady(sockets=20.0)}}],
-    "threads are flat": [{"series": {"engine 1": steady(threads=20.0)}}],
+    "memory is flat": [{"series": {"engine 1": steady(memory_mib=120.0)}}],
+    "descriptors are flat": [{"series": {"engine 1": steady(descriptors=60.0)}}],
+    "sockets are flat": [{"series": {"engine 1": steady(sockets=60.0)}}],
+    "threads are flat": [{"series": {"engine 1": steady(threads=60.0)}}],
 }
 
 
@@ -130,6 +130,16 @@ def test_a_planted_fault_fails_its_check_alone(name: str) -> None:
 def test_every_check_can_fail() -> None:
     checks = all_checks(0, [], [], {}, REST, REST)
     assert {check.name for check in checks} == set(PLANTED)
+
+
+def test_what_is_loaded_once_is_no_leak() -> None:
+    loaded = steady()
+    at = len(loaded) // 2
+    loaded[at:] = [
+        msgspec.structs.replace(one, memory_mib=one.memory_mib + 300.0)
+        for one in loaded[at:]
+    ]
+    assert failing(series={"controller 1": loaded}) == []
 
 
 def test_nothing_watched_is_nothing_shown_to_be_flat() -> None:

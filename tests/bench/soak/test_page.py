@@ -35,6 +35,7 @@ SOAK = Soak(
     faults=[Fault(name="kill_replica", at_s=5.0, whole_s=50.0, streams=1)],
     before=REST,
     after=REST,
+    series={},
     checks=[Check("nothing goes quiet", True, "0 silences")],
 )
 

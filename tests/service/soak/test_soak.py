@@ -21,7 +21,7 @@ SEED = 8
 @pytest.mark.parametrize(
     "duration_s",
     [
-        pytest.param(100.0, id="short"),
+        pytest.param(90.0, id="short"),
         pytest.param(
             1800.0, id="long", marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]
         ),
