@@ -59,6 +59,7 @@ for _command in (
     live.demo,
     live.paths,
     live.top,
+    live.soak,
     evidence.evidence,
     evidence.routers,
     evidence.fidelity,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 def pipe_table(
@@ -17,3 +19,15 @@ def pipe_table(
 def number(value: float | None, digits: int = 3, unit: str = "") -> str:
     """A dash where there is no number."""
     return "–" if value is None else f"{value:,.{digits}f}{unit}"
+
+
+def fill(path: Path, mark: str, text: str) -> bool:
+    """Put a text between `<!-- MARK -->` and `<!-- /MARK -->`; whether they are there."""
+    if not path.exists():
+        return False
+    block = re.compile(rf"(?<=<!-- {mark} -->\n).*?(?=<!-- /{mark} -->)", re.DOTALL)
+    # A function, because a backslash in the text would mean something to `re`.
+    filled, count = block.subn(lambda _: f"{text}\n", path.read_text(encoding="utf-8"))
+    if count:
+        path.write_text(filled, encoding="utf-8")
+    return count > 0

@@ -10,6 +10,7 @@ import typer
 from bench.arguments import BenchArguments, refuse_synthetic_options
 from bench.commandline import published
 from bench.options import live, load, measure, routing
+from bench.options import soak as soaking
 from bench.options import top as looks
 
 # Only the defaults are read from it; arguments without a load are refused.
@@ -167,3 +168,37 @@ def top(
 
         url = find_pages()
     run_top(url, every_s, once=once)
+
+
+def soak(
+    *,
+    duration_s: soaking.DurationS = 1800.0,
+    rate: soaking.Rate = 1.5,
+    seed: load.Seed = 0,
+    streaming: soaking.Way = "direct",
+    faults: soaking.Faults = True,
+    config: measure.Config = None,
+    json: soaking.Json = None,
+    publish: soaking.Publish = False,
+) -> None:
+    """Soak the real service in mixed traffic and faults, and check that nothing is lost.
+
+    Short and long streams, slow readers, clients that leave in every way, bad requests and
+    bursts, while replicas, engines, router and HAProxy are killed or frozen in turns. Every
+    token is compared with the undisturbed answer. The exit code is 1 if a check fails.
+    """
+    from bench.soak.command import SoakArguments, run_soak  # noqa: PLC0415
+    from deployments.service_config import DEFAULT_CONFIG  # noqa: PLC0415
+
+    arguments = SoakArguments(
+        duration_s=duration_s,
+        rate=rate,
+        seed=seed,
+        streaming=streaming,
+        faults=faults,
+        config=config or DEFAULT_CONFIG,
+        json=json,
+        publish=publish,
+        command=published(sys.argv[1:]),
+    )
+    raise typer.Exit(run_soak(arguments))

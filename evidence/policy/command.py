@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.errors import INTERRUPTED, UserError, shown
+from bench.markdown import fill
 from bench.replay.progress import progress
 from bench.replay.workers import Workers
 from bench.results import environment
@@ -33,7 +33,6 @@ from evidence.policy.results import (
 
 README = Path("README.md")
 _QUICK_SCALE = 0.1
-_BLOCK = re.compile(r"(?<=<!-- policy -->\n).*?(?=<!-- /policy -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,17 +208,5 @@ def _publish(result: Evidence, out: Path, notes: Console) -> None:
     notes.print(
         f"wrote policy.json, policy.md, policy.png under {escape(str(out))}", soft_wrap=True
     )
-    if out == Path("docs/results") and fill_readme(README, lines):
+    if out == Path("docs/results") and fill(README, "policy", lines):
         notes.print(f"filled {README}")
-
-
-def fill_readme(readme: Path, text: str) -> bool:
-    """Put a summary between the markers of the policy; False where there are none."""
-    if not readme.exists():
-        return False
-    before = readme.read_text(encoding="utf-8")
-    # A function, because a backslash in the text would mean something to `re`.
-    filled, count = _BLOCK.subn(lambda _: f"{text}\n", before)
-    if count:
-        readme.write_text(filled, encoding="utf-8")
-    return count > 0

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.soak.command import OVERRIDES as SOAK
 from deployments.processes import (
     free_port,
     port_is_free,
@@ -60,6 +61,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "engine_kwargs": SCARCE_KV,
         "api_keys_file": str(RUN_DIR / "test-keys.yaml"),
     },
+    "soaked": dict(SOAK),
     "scaling": {
         "replicas": 1,
         "autoscaling": {
@@ -305,6 +307,12 @@ def keyed_handle(slot: Slot) -> Iterator[Client]:
     RUN_DIR.mkdir(exist_ok=True)
     (RUN_DIR / "test-keys.yaml").write_text(KEYS)
     yield from _client(slot, "keyed_handle")
+
+
+@pytest.fixture
+def soaked(slot: Slot) -> Iterator[Client]:
+    """Two replicas, streaming through HAProxy, as `andes soak` starts them."""
+    yield from _client(slot, "soaked")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from bench.cli import app
 from bench.errors import UserError
 from bench.replay.workers import Workers
 from evidence.policy import command, jobs
-from evidence.policy.command import EvidenceArguments, fill_readme, run_evidence
+from evidence.policy.command import EvidenceArguments, run_evidence
 from evidence.policy.jobs import ANDES, BURST, FCFS, Part, RunJob
 from evidence.policy.measure import measure
 from evidence.policy.results import read
@@ -137,11 +137,3 @@ def test_a_setting_that_is_gone_is_told_before_any_run(
     with pytest.raises(UserError, match="no_such is invalid"):
         run_evidence(EvidenceArguments(quick=True, out=tmp_path), InThisProcess)
     assert not list(tmp_path.iterdir())
-
-
-def test_only_what_is_between_the_markers_is_filled(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    assert not fill_readme(readme, "new")
-    readme.write_text("a\n<!-- policy -->\nold\n<!-- /policy -->\nb\n")
-    assert fill_readme(readme, r"new \1")
-    assert readme.read_text() == "a\n<!-- policy -->\nnew \\1\n<!-- /policy -->\nb\n"

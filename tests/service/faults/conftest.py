@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psutil
 import pytest
 
+from bench.soak import members
+from bench.soak.members import Replica
+
 if TYPE_CHECKING:
     from conftest import Answer, Client
 
 RESTART_S = 300.0
-
-Replica = dict[str, Any]
 
 
 class Faults:
@@ -40,8 +40,7 @@ class Faults:
     @staticmethod
     def replicas(client: Client) -> dict[str, Replica]:
         """The replicas that answer, by id."""
-        answers = client.service.handle().broadcast("engine_report").results(timeout_s=30.0)
-        return {answer["replica_id"]: answer for answer in answers if answer["report"]}
+        return members.replicas(client.service)
 
     @staticmethod
     def eventually(look: Callable[[], Any], timeout_s: float = 30.0) -> Any:
@@ -115,20 +114,15 @@ class Faults:
 
     @staticmethod
     def kill_replica(replica: Replica) -> None:
-        psutil.Process(replica["pid"]).send_signal(signal.SIGKILL)
+        members.kill(members.process_of(replica))
 
     @staticmethod
     def engine_of(replica: Replica) -> psutil.Process:
-        (engine,) = [
-            child
-            for child in psutil.Process(replica["pid"]).children()
-            if "EngineCore" in " ".join(child.cmdline())
-        ]
-        return engine
+        return members.engine_of(replica)
 
     @staticmethod
     def kill_engine(replica: Replica) -> None:
-        Faults.engine_of(replica).send_signal(signal.SIGKILL)
+        members.kill(members.engine_of(replica))
 
     @staticmethod
     def text_of(chunks: list[Any]) -> str:
