@@ -1,4 +1,4 @@
-"""Nothing is lost, whatever is asked and broken: a short soak, and a long one at night."""
+"""Nothing is lost, whatever is asked and broken."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ SEED = 8
     "duration_s",
     [
         pytest.param(90.0, id="short"),
-        pytest.param(
-            1800.0, id="long", marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]
-        ),
+        pytest.param(1800.0, id="long", marks=pytest.mark.timeout(3600)),
     ],
 )
+@pytest.mark.nightly
 def test_a_soak_loses_nothing(soaked: Client, duration_s: float) -> None:
     soaked.settled()
     arguments = SoakArguments(
