@@ -79,9 +79,11 @@ def test_who_waits_with_comments_is_served_by_another_replica(
     undisturbed = readers.complete(**request | {"temperature": 0.0}).text
     waits: list[float] = []
 
-    def read() -> str:
+    def read(salt: str) -> str:
         text = ""
-        with readers.open("completions", temperature=0.0, **request) as response:
+        # Nobody shares the memory of another one's prompt.
+        salted = request | {"temperature": 0.0, "cache_salt": salt}
+        with readers.open("completions", **salted) as response:
             assert response.status_code == 200
             for line in response.iter_lines():
                 if line.startswith(":") and not text:
@@ -91,7 +93,7 @@ def test_who_waits_with_comments_is_served_by_another_replica(
                     text += choice["text"]
         return text
 
-    streams = [at_once(read) for _ in range(30)]
+    streams = [at_once(read, str(number)) for number in range(30)]
     # Some wait with nothing but a comment, and most of the others for a first one.
     faults.eventually(lambda: len(waits) >= 4)
     victim = faults.writer(readers)
