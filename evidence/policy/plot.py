@@ -34,7 +34,9 @@ def plot(result: Evidence, path: Path) -> None:
     """Draw what there is."""
     table = Table(result.rows)
     loads = [Load(f, BURST) for f in VALIDATION_NAMES if f in table.rates]
-    has_curve = bool(on_curve()) and bool(loads)
+    # One that was run on a part of the loads would be another curve.
+    curve = on_curve().values()
+    has_curve = bool(loads) and any(TOKENS.over(table, loads, c) is not None for c in curve)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13, 7.4 if has_curve else 4.1))
         top, *below = figure.subfigures(2 if has_curve else 1, 1, squeeze=False)[:, 0]
