@@ -26,6 +26,7 @@ from scheduler.policies import policy_for
 from scheduler.refusing import RefusingScheduler
 from scheduler.replan import PlanClock
 from scheduler.snapshot import Floats, Ints, Plan
+from scheduler.tenants import Prices
 
 # Streams in these states only wait for memory; the others of `skipped_waiting` wait for a
 # grammar, a transfer or a client, and are vLLM's business.
@@ -35,6 +36,7 @@ _WAITS_FOR_MEMORY = (RequestStatus.WAITING, RequestStatus.PREEMPTED)
 REPLAN_PERIOD_S = 0.05
 
 _request_id = attrgetter("request_id")
+_num_computed_tokens = attrgetter("num_computed_tokens")
 
 
 class AndesScheduler(RefusingScheduler):
@@ -122,10 +124,13 @@ class AndesScheduler(RefusingScheduler):
             return self._withhold_same()
         self._token_budget = None
         self._take_back_skipped()
+        engine, step_time = self._engine_state(now_s), self.step_time.fitted()
+        kv_tokens = engine.total_blocks * engine.block_size_tokens
+        self.streams.tenants.prices = Prices(step_time, kv_tokens, engine.max_running)
         snapshot = take_snapshot(
-            self._engine_state(now_s),
+            engine,
             self.streams,
-            self.step_time.fitted(),
+            step_time,
             self.settings,
             horizon_s=getattr(self._policy, "horizon_s", HORIZON_S),
         )
@@ -180,12 +185,14 @@ class AndesScheduler(RefusingScheduler):
         """Blocks of each waiting stream whose KV a connector has brought back."""
         if self.connector is None:
             return None
-        blocks_of = self.kv_cache_manager.get_blocks
-        held = [
-            len(blocks_of(r.request_id).blocks[0]) if r.num_computed_tokens else 0
-            for r in self.waiting
-        ]
-        return np.array(held, dtype=np.int64)
+        waiting = list(self.waiting)
+        computed = np.fromiter(map(_num_computed_tokens, waiting), np.int64, len(waiting))
+        held: Ints = np.zeros(len(waiting), dtype=np.int64)
+        # Few: those whose transfer has ended since the last plan.
+        for at in np.flatnonzero(computed).tolist():
+            blocks = self.kv_cache_manager.get_blocks(waiting[at].request_id)
+            held[at] = len(blocks.blocks[0])
+        return held
 
     def _can_free(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which running streams give their blocks back at once when preempted.

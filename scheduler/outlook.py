@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from scheduler.live_streams import LiveStreams, Slots
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import Bools, Floats, Ints, Snapshot, StepTime
-from scheduler.tenants import Prices
 
 # Room kept for a stream to grow into, so that admitting it does not evict another at once.
 MAX_GROWTH_TOKENS = 48.0
@@ -55,13 +55,7 @@ def take_snapshot(
     settings: SchedulerSettings,
     horizon_s: float = HORIZON_S,
 ) -> Snapshot:
-    """Forecast every live stream, and weigh it in KV blocks.
-
-    The forecast is for `horizon_s`.
-
-    Waiting streams start after their own prefill or transfer; running ones go on with the
-    next step.
-    """
+    """Forecast every live stream for `horizon_s`, and weigh it in KV blocks."""
     slots = np.concatenate([engine.running, engine.waiting])
     num_running = engine.running.size
     now_s, readers = engine.now_s, streams.readers
@@ -69,26 +63,8 @@ def take_snapshot(
     is_running = np.arange(slots.size) < num_running
     is_prefilling = is_running & streams.is_prefilling[slots]
     preemptions = streams.preemptions[slots]
-    is_new = preemptions == 0
-    prefill_tokens = np.where(
-        is_new,
-        context_tokens - streams.cached_tokens[slots],
-        context_tokens * engine.computed_share,
-    )
-    prefill_tokens[:num_running] = engine.uncomputed_tokens * is_prefilling[:num_running]
+    starts = _starts(engine, streams, slots, step_time, settings)
     step_s = step_time.step_s(max(num_running, 1))
-    start_delay_s = step_s + prefill_tokens * step_time.prefill_s_per_token
-    computed_tokens = context_tokens * engine.computed_share
-    resume_s = computed_tokens * step_time.prefill_s_per_token
-    if settings.resume == "offload":
-        transfer_s = context_tokens * settings.transfer_s_per_token
-        comes_back = ~is_running & (preemptions > 0)
-        start_delay_s = np.where(comes_back, step_s + transfer_s, start_delay_s)
-        prefill_tokens = np.where(comes_back, 0.0, prefill_tokens)
-        resume_s = transfer_s
-    streams.tenants.prices = Prices(
-        step_time, engine.total_blocks * engine.block_size_tokens, engine.max_running
-    )
     growth_tokens = min(MIN_RESIDENCY_S / step_s, MAX_GROWTH_TOKENS)
     blocks = _blocks(context_tokens + growth_tokens, engine)
     if engine.held_blocks is not None:
@@ -98,20 +74,20 @@ def take_snapshot(
     return Snapshot(
         num_running=num_running,
         forecast=readers.forecast(slots, now_s, horizon_s),
-        start_delay_s=start_delay_s,
+        start_delay_s=starts.delay_s,
         slack_s=readers.slack_s(slots, now_s),
         is_away=readers.is_away(slots),
         started=readers.delivered_tokens[slots] > 0,
         context_tokens=context_tokens,
         blocks=blocks,
         blocks_held=np.where(is_running, _blocks(context_tokens, engine), 0),
-        resume_s=resume_s,
+        resume_s=starts.resume_s,
         since_s=now_s - streams.since_s(slots, is_running),
         preemptions=preemptions,
         weight=streams.weight[slots],
         is_prefilling=is_prefilling,
         can_free=can_free,
-        prefill_tokens=prefill_tokens,
+        prefill_tokens=starts.prefill_tokens,
         free_blocks=engine.free_blocks,
         total_blocks=engine.total_blocks,
         max_running=engine.max_running,
@@ -123,6 +99,43 @@ def take_snapshot(
         mean_output_tokens=streams.mean_output_tokens or ASSUMED_OUTPUT_TOKENS,
         shares=streams.tenants.shares(streams.tenant[slots].astype(np.int64)),
     )
+
+
+class _Starts(NamedTuple):
+    """Of each stream, shape (n,): as in `Snapshot`."""
+
+    prefill_tokens: Floats
+    delay_s: Floats
+    resume_s: Floats
+
+
+def _starts(
+    engine: EngineState,
+    streams: LiveStreams,
+    slots: Slots,
+    step_time: StepTime,
+    settings: SchedulerSettings,
+) -> _Starts:
+    """Waiting streams start after their own prefill or transfer, others with the step."""
+    num_running = engine.running.size
+    context_tokens = streams.context_tokens(slots)
+    was_preempted = streams.preemptions[slots] > 0
+    prefill_tokens = np.where(
+        was_preempted,
+        context_tokens * engine.computed_share,
+        context_tokens - streams.cached_tokens[slots],
+    )
+    is_prefilling = streams.is_prefilling[engine.running]
+    prefill_tokens[:num_running] = engine.uncomputed_tokens * is_prefilling
+    step_s = step_time.step_s(max(num_running, 1))
+    delay_s = step_s + prefill_tokens * step_time.prefill_s_per_token
+    resume_s = context_tokens * engine.computed_share * step_time.prefill_s_per_token
+    if settings.resume == "offload":
+        resume_s = context_tokens * settings.transfer_s_per_token
+        comes_back = was_preempted & (np.arange(slots.size) >= num_running)
+        delay_s = np.where(comes_back, step_s + resume_s, delay_s)
+        prefill_tokens = np.where(comes_back, 0.0, prefill_tokens)
+    return _Starts(prefill_tokens, delay_s, resume_s)
 
 
 def _blocks(tokens: Floats, engine: EngineState) -> Ints:

@@ -9,6 +9,11 @@ import numpy as np
 from qoe.tenant import NOBODY, Tenant
 from scheduler.snapshot import Floats, Ints, Shares, StepTime
 
+# Nobody is further behind whoever used most, in engine time for a share of 1: what was used
+# while no one else wanted it is no debt, and a quiet tenant that wants all of a sudden gets
+# no more than this before the others. Contention itself keeps tenants some answers apart.
+MAX_CREDIT_S = 60.0
+
 
 class Prices(NamedTuple):
     """What engine time costs.
@@ -43,6 +48,7 @@ class Tenants:
     Invariants:
         A tenant has a row from its first live stream to the end of its last.
         Requests that name nobody are one tenant.
+        Nobody is ever more than `MAX_CREDIT_S` behind another one in a plan.
     """
 
     def __init__(self) -> None:
@@ -88,7 +94,10 @@ class Tenants:
         """What the tenants of these streams have used; None while there is only one."""
         if len(self) < 2:
             return None
-        return Shares(rows, self._used_s / self._share, self._share)
+        used_s = self._used_s / self._share
+        used_s = np.maximum(used_s, used_s[np.unique(rows)].max() - MAX_CREDIT_S)
+        self._used_s = used_s * self._share
+        return Shares(rows, used_s, self._share)
 
     def _least_s(self) -> float:
         live = list(self._row_of.values())

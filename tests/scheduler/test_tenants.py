@@ -7,7 +7,7 @@ import pytest
 
 from qoe.tenant import NOBODY, Tenant
 from scheduler.snapshot import StepTime
-from scheduler.tenants import Prices, Tenants
+from scheduler.tenants import MAX_CREDIT_S, Prices, Tenants
 
 # A second for each token of an answer, whatever it holds.
 A_SECOND_A_TOKEN = Prices(StepTime(0.0, 1.0, 0.5), 1000.0, 10)
@@ -53,6 +53,22 @@ def test_who_was_away_saved_nothing_up() -> None:
     shares = table.shares(np.array([0, late]))
     assert shares is not None
     assert shares.used_s[late] == shares.used_s[0] == 100.0
+
+
+def test_what_was_used_while_nobody_else_wanted_it_is_no_debt_for_long() -> None:
+    table = tenants(alone=1.0, quiet=2.0)
+    for _ in range(3):
+        table.join(Tenant("alone"))
+        table.leave(0, 0, 1000)
+    shares = table.shares(np.array([0, 1]))
+    assert shares is not None
+    assert shares.used_s.tolist() == [3000.0, 3000.0 - MAX_CREDIT_S]
+    # What is lifted stays so.
+    table.join(Tenant("quiet", 2.0))
+    table.leave(1, 0, 20)
+    shares = table.shares(np.array([0, 1]))
+    assert shares is not None
+    assert shares.used_s[1] == 3000.0 - MAX_CREDIT_S + 10.0
 
 
 def test_a_row_goes_to_the_next_tenant_with_the_last_stream() -> None:
