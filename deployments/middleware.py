@@ -51,7 +51,7 @@ class Refusal:
         return json.dumps({"error": error}).encode()
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """`refusal` says why."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -68,7 +68,7 @@ def refusal_of(body: Mapping[str, object], default: Expectation) -> Refusal | No
     """
     try:
         admitted(body, default, Caller(None, Caps()))
-    except RefusedError as error:
+    except RequestRefusedError as error:
         return error.refusal
     return None
 
@@ -85,11 +85,11 @@ def admitted(
         caller: Whoever asks.
 
     Raises:
-        RefusedError: It must be refused.
+        RequestRefusedError: It must be refused.
     """
     for name in body:
         if name.startswith(PREFIX):
-            raise RefusedError(Refusal(named(name), _misplaced(name, body[name])))
+            raise RequestRefusedError(Refusal(named(name), _misplaced(name, body[name])))
     if extra := _extra_args(body):
         _admit(body, extra, default, caller)
     fields = body.get(FIELDS_KEY) or {}
@@ -114,9 +114,9 @@ def _admit(
         _require_own_tenant(fields, caller)
         received = parse_progress(fields).tokens
     except ExpectationError as error:
-        raise RefusedError(Refusal(error.field, str(error))) from None
+        raise RequestRefusedError(Refusal(error.field, str(error))) from None
     if received and (why := continuation_refusal(body, received)):
-        raise RefusedError(Refusal(RESUME_FIELD, why))
+        raise RequestRefusedError(Refusal(RESUME_FIELD, why))
     return added
 
 
@@ -180,7 +180,7 @@ class QoEFieldsMiddleware:
         body = b"".join(m.get("body", b"") for m in messages)
         try:
             changed = self._admitted(scope, body)
-        except RefusedError as error:
+        except RequestRefusedError as error:
             await _respond(error.refusal, send)
             return
         if changed is not None:
@@ -193,10 +193,10 @@ class QoEFieldsMiddleware:
         """The body with more fields; None for the body as it is.
 
         Raises:
-            RefusedError: It must be refused.
+            RequestRefusedError: It must be refused.
         """
         if nests_too_deep(body):
-            raise RefusedError(_TOO_DEEP)
+            raise RequestRefusedError(_TOO_DEEP)
         try:
             request = json.loads(body)
         except ValueError:
@@ -205,7 +205,7 @@ class QoEFieldsMiddleware:
             return None
         added = self._added(request, caller_of(scope))
         if not can_be_written(body, request):
-            raise RefusedError(_NO_JSON)
+            raise RequestRefusedError(_NO_JSON)
         if not added:
             return None
         request[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added

@@ -11,7 +11,7 @@ from deployments.middleware import (
     QoEFieldsMiddleware,
     Receive,
     Refusal,
-    RefusedError,
+    RequestRefusedError,
     Scope,
     Send,
 )
@@ -42,5 +42,5 @@ class PlainVLLMMiddleware(QoEFieldsMiddleware):
         fields = request.get(FIELDS_KEY)
         resumed = resumed_token_ids(fields) if isinstance(fields, Mapping) else ()
         if resumed:
-            raise RefusedError(Refusal(RESUME_FIELD, resume_refusal(len(resumed))))
+            raise RequestRefusedError(Refusal(RESUME_FIELD, resume_refusal(len(resumed))))
         return added

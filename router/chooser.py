@@ -19,7 +19,7 @@ from router.ledger import Ledger, Replica
 from router.ranking import Ranker
 from router.roster import Candidate
 from router.settings import RouterSettings
-from router.standing import UNLIMITED, Limits, Standing
+from router.standing import UNLIMITED, AgeLimits, Standing
 from router.stream import Reading, RequestReader, Stream
 from router.turns import Ranks, Turns
 from telemetry.report import EngineReport
@@ -73,7 +73,7 @@ class Chooser:
         counts_itself = not self._policy.needs_reports
         self._books = [self.ledger, outstanding] if counts_itself else [self.ledger]
         fresh_s, oldest_s = settings.fresh_report_age_s, settings.max_report_age_s
-        self._limits = Limits(min(fresh_s, oldest_s), oldest_s)
+        self._limits = AgeLimits(min(fresh_s, oldest_s), oldest_s)
         self._fleet = Fleet(
             now_s=now_s,
             ledger=self.ledger,

@@ -20,7 +20,7 @@ from router.fleet_state import (
 from router.ledger import Ledger, Replica
 from router.report_book import Known
 from router.roster import Candidate, Roster
-from router.standing import UNLIMITED, Limits
+from router.standing import UNLIMITED, AgeLimits
 from telemetry.report import SLACK_GRID_S, EngineReport
 
 Rows = npt.NDArray[np.bool_]
@@ -65,7 +65,7 @@ class Fleet:
         now_s: Callable[[], float],
         ledger: Ledger,
         outstanding: Ledger | None,
-        limits: Limits = UNLIMITED,
+        limits: AgeLimits = UNLIMITED,
         home: Replica | None = None,
     ) -> None:
         self.roster = Roster(now_s, limits, home)

@@ -19,7 +19,7 @@ from router.demand import DEFAULT_OUTPUT_TOKENS
 from router.fleet import Fleet
 from router.ledger import Ledger, Replica
 from router.moves import best_move
-from router.standing import Limits, Standing
+from router.standing import AgeLimits, Standing
 from telemetry.report import EngineReport
 
 # Seconds between looks for streams that others should have.
@@ -117,7 +117,7 @@ class Mover:
         self._now_s = now_s
         self._settings = settings
         self.ledger = Ledger(now_s=now_s)
-        limits = Limits(settings.max_report_age_s, settings.max_report_age_s)
+        limits = AgeLimits(settings.max_report_age_s, settings.max_report_age_s)
         self._fleet = Fleet(
             now_s=now_s, ledger=self.ledger, outstanding=None, limits=limits, home=home
         )

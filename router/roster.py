@@ -8,7 +8,7 @@ from operator import is_
 
 from router.ledger import Replica
 from router.report_book import Known, ReportBook
-from router.standing import Limits, Standing, judge
+from router.standing import AgeLimits, Standing, judge
 from telemetry.report import EngineReport
 
 # A replica, and its routing stats.
@@ -38,7 +38,7 @@ class Roster:
     """
 
     def __init__(
-        self, now_s: Callable[[], float], limits: Limits, home: Replica | None
+        self, now_s: Callable[[], float], limits: AgeLimits, home: Replica | None
     ) -> None:
         self.book = ReportBook(now_s)
         self.members: list[Replica] = []
@@ -60,7 +60,7 @@ class Roster:
         owes_since_s = (_owes_since_s(self.book.last(r)) for r in self.left_out)
         return min(owes_since_s, default=math.inf)
 
-    def set_limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: AgeLimits) -> None:
         """Judge by these from the next look on."""
         if limits is not self._limits:
             self._limits = limits

@@ -28,7 +28,7 @@ class Standing(IntEnum):
     AWAY = 3
 
 
-class Limits(NamedTuple):
+class AgeLimits(NamedTuple):
     """How old the report of an engine at work may be, in seconds.
 
     Attributes:
@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     oldest_s: float
 
 
-UNLIMITED = Limits(math.inf, math.inf)
+UNLIMITED = AgeLimits(math.inf, math.inf)
 
 
 class Judgement(NamedTuple):
@@ -50,7 +50,7 @@ class Judgement(NamedTuple):
     until_s: float = math.inf
 
 
-def judge(known: Known | None, now_s: float, limits: Limits) -> Judgement:
+def judge(known: Known | None, now_s: float, limits: AgeLimits) -> Judgement:
     """How a replica stands.
 
     Args:

@@ -31,7 +31,7 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class TenantShares:
     """The tenants of n streams, and what each of k has used of its share.
 
     Attributes:
@@ -107,7 +107,7 @@ class Snapshot:
     preemptions_total: int
     tokens_per_s: float = np.inf
     mean_output_tokens: float = 200.0
-    shares: Shares | None = None
+    shares: TenantShares | None = None
 
     @property
     def size(self) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from qoe.tenant import NOBODY, Tenant
-from scheduler.snapshot import Floats, Ints, Shares, StepTime
+from scheduler.snapshot import Floats, Ints, StepTime, TenantShares
 
 # Nobody is further behind whoever used most, in engine time for a share of 1: what was used
 # while no one else wanted it is no debt, and a quiet tenant that wants all of a sudden gets
@@ -90,14 +90,14 @@ class Tenants:
         del self._row_of[self._names[row]]
         self._free.append(row)
 
-    def shares(self, rows: Ints) -> Shares | None:
+    def shares(self, rows: Ints) -> TenantShares | None:
         """What the tenants of these streams have used; None while there is only one."""
         if len(self) < 2:
             return None
         used_s = self._used_s / self._share
         used_s = np.maximum(used_s, used_s[np.unique(rows)].max() - MAX_CREDIT_S)
         self._used_s = used_s * self._share
-        return Shares(rows, used_s, self._share)
+        return TenantShares(rows, used_s, self._share)
 
     def _least_s(self) -> float:
         live = list(self._row_of.values())

@@ -14,7 +14,7 @@ from bench.soak.results import (
     Break,
     Check,
     Ended,
-    Fault,
+    InjectedFault,
     Rest,
     Series,
     Silence,
@@ -41,7 +41,7 @@ MORE_FILES = 20
 def all_checks(
     started: int,
     ended: Sequence[Ended],
-    faults: Sequence[Fault],
+    faults: Sequence[InjectedFault],
     series: Series,
     before: Rest,
     after: Rest,
@@ -83,7 +83,7 @@ def same_tokens(ended: Sequence[Ended]) -> Check:
     )
 
 
-def explained(ended: Sequence[Ended], faults: Sequence[Fault]) -> Check:
+def explained(ended: Sequence[Ended], faults: Sequence[InjectedFault]) -> Check:
     """A stream breaks off only where something was broken that it may have been on."""
     breaks = [(one, broken) for one in ended for broken in one.breaks]
     odd = [
@@ -97,7 +97,7 @@ def explained(ended: Sequence[Ended], faults: Sequence[Fault]) -> Check:
     )
 
 
-def nothing_else_cut(ended: Sequence[Ended], faults: Sequence[Fault]) -> Check:
+def nothing_else_cut(ended: Sequence[Ended], faults: Sequence[InjectedFault]) -> Check:
     """A dead replica or engine cuts its own streams alone."""
     odd, seen = [], []
     for fault in faults:
@@ -114,7 +114,7 @@ def nothing_else_cut(ended: Sequence[Ended], faults: Sequence[Fault]) -> Check:
     )
 
 
-def never_silent(ended: Sequence[Ended], faults: Sequence[Fault]) -> Check:
+def never_silent(ended: Sequence[Ended], faults: Sequence[InjectedFault]) -> Check:
     """Whoever waits hears a comment; a long silence needs a fault."""
     silences = [(one, silence) for one in ended for silence in one.silences]
     odd = [
@@ -137,7 +137,7 @@ def served(ended: Sequence[Ended]) -> Check:
     )
 
 
-def recovered(faults: Sequence[Fault]) -> Check:
+def recovered(faults: Sequence[InjectedFault]) -> Check:
     """After each fault the service is whole again, by itself."""
     never = [f"{f.name} at {f.at_s:.0f} s" for f in faults if f.whole_s is None]
     longest_s = max(
@@ -180,7 +180,7 @@ def same_at_rest(before: Rest, after: Rest) -> Check:
     )
 
 
-def may_cut(fault: Fault, broken: Break) -> bool:
+def may_cut(fault: InjectedFault, broken: Break) -> bool:
     """Whether a stream may break off by this fault at that time."""
     assert fault.name in FAULTS
     if fault.name in CUTS_UNTIL_NOTICED:
@@ -192,7 +192,7 @@ def may_cut(fault: Fault, broken: Break) -> bool:
     return fault.at_s - AROUND_S <= broken.at_s <= until_s
 
 
-def _may_silence(fault: Fault, silence: Silence) -> bool:
+def _may_silence(fault: InjectedFault, silence: Silence) -> bool:
     whole_s = float("inf") if fault.whole_s is None else fault.whole_s
     return silence.from_s <= whole_s + AFTER_S and silence.to_s >= fault.at_s - AROUND_S
 

@@ -12,8 +12,8 @@ import aiohttp
 import msgspec
 
 from bench.soak.bad import bad_requests
-from bench.soak.plan import Ask
-from bench.soak.reference import Reading, References
+from bench.soak.plan import PlannedAsk
+from bench.soak.reference import References, Transcript
 from bench.soak.results import FAILED, FINISHED, LEFT, REFUSED, Break, Ended, Silence
 from bench.soak.wire import (
     CHAT,
@@ -74,7 +74,7 @@ class Clients:
         """The soak starts now."""
         self._begun_s = time.monotonic()
 
-    async def run(self, asks: Sequence[Ask], until_s: float) -> None:
+    async def run(self, asks: Sequence[PlannedAsk], until_s: float) -> None:
         """Send the requests, each at its time, and wait for all of them until then."""
         async with self._sessions() as sessions, asyncio.TaskGroup() as tasks:
             waiting = []
@@ -91,19 +91,21 @@ class Clients:
         async with self._sessions() as sessions:
             for prompt in range(len(PROMPTS)):
                 for kind in ("short", "chat"):
-                    ends.append(await self._ended(Ask(0.0, kind, prompt, tokens), sessions))
+                    ends.append(
+                        await self._ended(PlannedAsk(0.0, kind, prompt, tokens), sessions)
+                    )
         assert all(one.ending == FINISHED and not one.difference for one in ends), ends
 
-    async def _client(self, ask: Ask, sessions: _Sessions) -> None:
+    async def _client(self, ask: PlannedAsk, sessions: _Sessions) -> None:
         self.started += 1
         ended = await self._ended(ask, sessions)
         if ended.difference:
             self._tell(f"{ended.kind} at {ended.began_s:.0f} s: {ended.difference}")
         self.ended.append(ended)
 
-    async def _ended(self, ask: Ask, sessions: _Sessions) -> Ended:
+    async def _ended(self, ask: PlannedAsk, sessions: _Sessions) -> Ended:
         path = CHAT if ask.kind == "chat" else COMPLETIONS
-        client = _Client(ask, Reading(self._references.of(path, ask.prompt)), self.now_s)
+        client = _Client(ask, Transcript(self._references.of(path, ask.prompt)), self.now_s)
         began_s = self.now_s()
         try:
             body = self._bad_body(ask) if ask.kind == "bad" else None
@@ -127,7 +129,7 @@ class Clients:
             difference=client.reading.difference,
         )
 
-    def _bad_body(self, ask: Ask) -> bytes:
+    def _bad_body(self, ask: PlannedAsk) -> bytes:
         return list(self._bad.values())[ask.choice % len(self._bad)]
 
     @asynccontextmanager
@@ -164,7 +166,7 @@ class _Sessions:
     ) -> None:
         self._usual, self._slow, self._old = usual, slow, old
 
-    def of(self, ask: Ask) -> aiohttp.ClientSession:
+    def of(self, ask: PlannedAsk) -> aiohttp.ClientSession:
         """The one of whoever asks so."""
         if ask.way == "http-1.0":
             return self._old
@@ -174,7 +176,9 @@ class _Sessions:
 class _Client:
     """One client over all its attempts."""
 
-    def __init__(self, ask: Ask, reading: Reading, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, ask: PlannedAsk, reading: Transcript, now_s: Callable[[], float]
+    ) -> None:
         self._ask, self.reading, self._now_s = ask, reading, now_s
         self._began_s = now_s()
         self._response: aiohttp.ClientResponse | None = None

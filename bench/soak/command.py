@@ -23,7 +23,7 @@ from bench.soak.clients import Clients
 from bench.soak.faults import Faults
 from bench.soak.gauges import Gauges
 from bench.soak.page import page
-from bench.soak.plan import Ask, traffic
+from bench.soak.plan import PlannedAsk, traffic
 from bench.soak.rest import at_rest
 from bench.soak.results import Soak
 from deployments.running import recall
@@ -136,7 +136,9 @@ def soaked(service: Service, arguments: SoakArguments, notes: Console) -> Soak:
 
 
 @contextmanager
-def _sending(clients: Clients, asks: list[Ask], duration_s: float) -> Iterator[Thread]:
+def _sending(
+    clients: Clients, asks: list[PlannedAsk], duration_s: float
+) -> Iterator[Thread]:
     """The clients at work in a thread of their own, which faults do not hold up."""
     until_s = duration_s + DRAIN_S
     thread = Thread(target=lambda: asyncio.run(clients.run(asks, until_s)), daemon=True)

@@ -20,7 +20,7 @@ from bench.soak.members import (
     router_of,
 )
 from bench.soak.plan import DIRECT_FAULTS, fault_order
-from bench.soak.results import Fault
+from bench.soak.results import InjectedFault
 from deployments.running import Running
 from deployments.service import Service
 
@@ -50,16 +50,16 @@ class Faults:
         self._service, self._running, self._now_s = service, running, now_s
         self._order, self._rng = fault_order(seed, service.config.args.streaming)
         self._calm_from_s = 0.0
-        self.done: list[Fault] = []
+        self.done: list[InjectedFault] = []
 
-    def next(self) -> Fault | None:
+    def next(self) -> InjectedFault | None:
         """Break the next thing if it is time, and wait until all is whole again."""
         if self._now_s() < self._calm_from_s + CALM_S:
             return None
         name = self._order[len(self.done) % len(self._order)]
         at_s, streams, victim = self._break(name)
         whole = self._until_whole(victim if name.startswith("kill") else None)
-        fault = Fault(
+        fault = InjectedFault(
             name=name, at_s=at_s, whole_s=self._now_s() if whole else None, streams=streams
         )
         self._calm_from_s = self._now_s()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bench.markdown import pipe_table
-from bench.soak.results import ENDINGS, FINISHED, REFUSED, Ended, Fault, Soak
+from bench.soak.results import ENDINGS, FINISHED, REFUSED, Ended, InjectedFault, Soak
 
 
 def page(soak: Soak) -> str:
@@ -51,7 +51,7 @@ def _load(soak: Soak, asked: Sequence[Ended]) -> str:
     )
 
 
-def _faults(faults: Sequence[Fault]) -> str:
+def _faults(faults: Sequence[InjectedFault]) -> str:
     counts = Counter(fault.name for fault in faults)
     said = [f"{count} × {name.replace('_', ' ')}" for name, count in sorted(counts.items())]
     return ", ".join(said) or "none"

@@ -39,7 +39,7 @@ BURST_EVERY_S, BURST_SIZE = 20.0, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PlannedAsk:
     """One request of a client.
 
     Attributes:
@@ -61,7 +61,7 @@ class Ask:
     choice: int = 0
 
 
-def traffic(seed: int, duration_s: float, rate: float) -> list[Ask]:
+def traffic(seed: int, duration_s: float, rate: float) -> list[PlannedAsk]:
     """The requests of a soak, by the time at which they are sent.
 
     Args:
@@ -86,7 +86,7 @@ def fault_order(seed: int, streaming: str) -> tuple[list[str], np.random.Generat
     return [str(name) for name in rng.permutation(names)], rng
 
 
-def _long(rng: np.random.Generator, duration_s: float) -> list[Ask]:
+def _long(rng: np.random.Generator, duration_s: float) -> list[PlannedAsk]:
     """So many at a time, one after the other; the last ones begin in time to end."""
     asks = []
     for _ in range(LONG_AT_ONCE):
@@ -95,14 +95,14 @@ def _long(rng: np.random.Generator, duration_s: float) -> list[Ask]:
             lasts_s = min(LONGEST_S, duration_s - at_s) * float(rng.uniform(0.6, 1.0))
             tokens = min(MAX_LONG_TOKENS, int(lasts_s * LONG_TOKENS_PER_S))
             # They share a prompt: each one says whether the others are right.
-            asks.append(Ask(at_s, "long", 0, tokens))
+            asks.append(PlannedAsk(at_s, "long", 0, tokens))
             at_s += lasts_s
     return asks
 
 
-def _ask(rng: np.random.Generator, at_s: float, kind: str) -> Ask:
+def _ask(rng: np.random.Generator, at_s: float, kind: str) -> PlannedAsk:
     leaves = kind == "leaves"
-    return Ask(
+    return PlannedAsk(
         at_s=at_s,
         kind=kind,
         prompt=int(rng.integers(NUM_PROMPTS)),

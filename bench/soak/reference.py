@@ -44,7 +44,7 @@ class References:
         return self._all[path, prompt]
 
 
-class Reading:
+class Transcript:
     """What the client of one stream has, over all its attempts."""
 
     def __init__(self, reference: Reference) -> None:

@@ -58,7 +58,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     difference: str = ""
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was broken on purpose.
 
     Attributes:
@@ -161,7 +161,7 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     started: int
     ended: Sequence[Ended]
-    faults: Sequence[Fault]
+    faults: Sequence[InjectedFault]
     before: Rest
     after: Rest
     series: Series

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from bench.endpoint import connection_problem
-from bench.soak.reference import Reading
+from bench.soak.reference import Transcript
 from bench.soak.results import Silence
 from bench.sse import error_message
 
@@ -66,7 +66,7 @@ class Answer:
         silences: The long ones, from the start of the soak.
     """
 
-    def __init__(self, reading: Reading, now_s: Callable[[], float]) -> None:
+    def __init__(self, reading: Transcript, now_s: Callable[[], float]) -> None:
         self._reading, self._now_s = reading, now_s
         self._heard_s = now_s()
         self._reason: str | None = None
@@ -117,7 +117,7 @@ class Answer:
         return False
 
 
-async def read_whole(response: aiohttp.ClientResponse, reading: Reading) -> None:
+async def read_whole(response: aiohttp.ClientResponse, reading: Transcript) -> None:
     """An answer that is not streamed.
 
     Raises:

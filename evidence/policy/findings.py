@@ -11,7 +11,7 @@ import numpy as np
 
 from evidence.policy.jobs import ANDES, MODES, Contender, Load
 from evidence.policy.results import Run
-from evidence.policy.table import READERS, Column, Standing, Table, best_baseline
+from evidence.policy.table import READERS, AgainstBaseline, Column, Table, best_baseline
 
 
 class Worth(NamedTuple):
@@ -35,7 +35,7 @@ class Worth(NamedTuple):
         return self.error is not None and abs(self.mean) > max(2 * self.error, 0.0005)
 
 
-def losses(table: Table, loads: Iterable[Load]) -> list[Standing]:
+def losses(table: Table, loads: Iterable[Load]) -> list[AgainstBaseline]:
     """Wherever a baseline is better for readers than Andes, load by load."""
     return [
         standing

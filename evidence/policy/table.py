@@ -144,7 +144,7 @@ COLUMNS = (
 READERS = (AREA, P5, SHARE, NEVER_LATE, DELAY, TTFT_P99, STALL_P99)
 
 
-class Standing(NamedTuple):
+class AgainstBaseline(NamedTuple):
     """Andes beside the baseline that is best in one number on one load."""
 
     load: Load
@@ -163,16 +163,18 @@ class Standing(NamedTuple):
 
 def against(
     table: Table, load: Load, mode: str, column: Column, other: Contender
-) -> Standing | None:
+) -> AgainstBaseline | None:
     """Andes beside one contender, over the seeds that both have."""
     pairs = column.pairs(table, load, (ANDES[mode], other))
     if not pairs:
         return None
     ours, theirs = map(float, np.mean(list(pairs.values()), axis=0))
-    return Standing(load, mode, column, ours, theirs, other.name)
+    return AgainstBaseline(load, mode, column, ours, theirs, other.name)
 
 
-def best_baseline(table: Table, load: Load, mode: str, column: Column) -> Standing | None:
+def best_baseline(
+    table: Table, load: Load, mode: str, column: Column
+) -> AgainstBaseline | None:
     """Andes beside the best of all baselines."""
     others = (against(table, load, mode, column, other) for other in BASELINES[mode])
     return min((o for o in others if o is not None), key=lambda o: o.gain, default=None)

@@ -27,8 +27,8 @@ from evidence.policy.table import (
     STALL_P99,
     TOKENS,
     TTFT_P99,
+    AgainstBaseline,
     Column,
-    Standing,
     Table,
     against,
     best_baseline,
@@ -199,12 +199,12 @@ def _curve(table: Table, loads: Sequence[Load]) -> Iterator[Target]:
 
 
 def _standings(
-    loads: Iterable[Load], of: Callable[[Load], Standing | None]
-) -> list[Standing]:
+    loads: Iterable[Load], of: Callable[[Load], AgainstBaseline | None]
+) -> list[AgainstBaseline]:
     return [standing for load in loads if (standing := of(load)) is not None]
 
 
-def _worst(found: Sequence[Standing]) -> str:
+def _worst(found: Sequence[AgainstBaseline]) -> str:
     worst = min(found, key=lambda standing: standing.gain)
     where = worst.load.family
     if worst.load.shape != BURST:

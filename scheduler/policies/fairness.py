@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduler.snapshot import Floats, Ints, Shares
+from scheduler.snapshot import Floats, Ints, TenantShares
 
 # Levels are so many answers of mean cost apart: within one, worth decides, and somebody
 # with a stream or two is never beyond the first. With 3, twenty equal tenants lose 0.02 of
@@ -17,7 +17,9 @@ from scheduler.snapshot import Floats, Ints, Shares
 FREE_ANSWERS = 4.0
 
 
-def beyond_share(shares: Shares, begun: Ints, waiting: Ints, answer_s: Floats) -> Floats:
+def beyond_share(
+    shares: TenantShares, begun: Ints, waiting: Ints, answer_s: Floats
+) -> Floats:
     """How far a waiting stream's tenant is beyond its share when the stream's turn comes.
 
     Its share is what the tenants have used on average. Not what the one has that used

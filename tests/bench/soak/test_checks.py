@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from bench.soak.checks import all_checks
-from bench.soak.results import Break, Ended, Fault, Rest, Silence, Usage
+from bench.soak.results import Break, Ended, InjectedFault, Rest, Silence, Usage
 
-DIED = Fault(name="kill_replica", at_s=100.0, whole_s=150.0, streams=2)
-FROZE = Fault(name="freeze_engine", at_s=200.0, whole_s=210.0, streams=2)
-NO_PROXY = Fault(name="kill_haproxy", at_s=300.0, whole_s=340.0)
+DIED = InjectedFault(name="kill_replica", at_s=100.0, whole_s=150.0, streams=2)
+FROZE = InjectedFault(name="freeze_engine", at_s=200.0, whole_s=210.0, streams=2)
+NO_PROXY = InjectedFault(name="kill_haproxy", at_s=300.0, whole_s=340.0)
 REST = Rest(
     after_s=2.0,
     busy={},

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from bench.soak import clients as soak_clients
 from bench.soak.clients import Clients
-from bench.soak.plan import SHARES, WAYS, Ask
+from bench.soak.plan import SHARES, WAYS, PlannedAsk
 from bench.soak.results import Ended
 
 Tokens = list[int]
@@ -79,7 +79,7 @@ class Peer:
             await response.write(b"data: [DONE]\n\n")
         return response
 
-    async def read(self, *asks: Ask, until_s: float = 20.0) -> list[Ended]:
+    async def read(self, *asks: PlannedAsk, until_s: float = 20.0) -> list[Ended]:
         """What clients see that have read the right answer before."""
         clients = Clients(f"{self.url}v1", "tiny", {}, self.told.append)
         times, self.times = self.times, 0
@@ -110,8 +110,8 @@ async def peer() -> AsyncIterator[Peer]:
         yield peer
 
 
-def ask(kind: str = "short", tokens: int = 12, **more: Any) -> Ask:
-    return Ask(0.0, kind, 1, tokens, **more)
+def ask(kind: str = "short", tokens: int = 12, **more: Any) -> PlannedAsk:
+    return PlannedAsk(0.0, kind, 1, tokens, **more)
 
 
 async def test_everybody_who_stays_gets_the_whole_answer(peer: Peer) -> None:

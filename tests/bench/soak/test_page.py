@@ -8,7 +8,7 @@ import msgspec
 
 from bench.results import Environment
 from bench.soak.page import page
-from bench.soak.results import Break, Check, Ended, Fault, Rest, Soak
+from bench.soak.results import Break, Check, Ended, InjectedFault, Rest, Soak
 
 REST = Rest(
     after_s=1.0, busy={}, on_their_way=0, processes={}, sockets={}, descriptors={}, files=0
@@ -32,7 +32,7 @@ SOAK = Soak(
         ended("leaves (reset)", "cancelled"),
         ended("bad", "refused"),
     ],
-    faults=[Fault(name="kill_replica", at_s=5.0, whole_s=50.0, streams=1)],
+    faults=[InjectedFault(name="kill_replica", at_s=5.0, whole_s=50.0, streams=1)],
     before=REST,
     after=REST,
     series={},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.policies.fairness import FREE_ANSWERS, beyond_share
-from scheduler.snapshot import Shares
+from scheduler.snapshot import TenantShares
 
 NONE = np.zeros(0, dtype=np.int64)
 
@@ -16,7 +16,9 @@ NONE = np.zeros(0, dtype=np.int64)
 def beyond(row, used_s, share=None, begun=NONE, waiting=None, answer_s=None):
     row = np.array(row)
     used = np.array(used_s, dtype=float)
-    shares = Shares(row, used, np.ones(used.size) if share is None else np.array(share))
+    shares = TenantShares(
+        row, used, np.ones(used.size) if share is None else np.array(share)
+    )
     waiting = np.arange(row.size) if waiting is None else np.array(waiting)
     answer_s = np.ones(row.size) if answer_s is None else np.array(answer_s)
     return beyond_share(shares, np.array(begun, dtype=np.int64), waiting, answer_s)
