@@ -30,7 +30,6 @@ from deployments.running import recall
 from deployments.service import RUN_DIR, Service
 
 PAGE = Path("docs/reliability.md")
-MARK = "soak"
 # Room for long streams, and too little for all of them.
 OVERRIDES: Mapping[str, Any] = {
     "engine_kwargs": {"kv_cache_memory_bytes": 32 << 20, "max_model_len": 16_384}
@@ -90,7 +89,7 @@ def run_soak(arguments: SoakArguments) -> int:
     if arguments.json is not None:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(soak)))
         notes.print(f"wrote {escape(str(arguments.json))}")
-    if arguments.publish and fill(PAGE, MARK, text):
+    if arguments.publish and fill(PAGE, f"soak {arguments.streaming}", text):
         notes.print(f"filled {PAGE}")
     return 0 if soak.held else 1
 
