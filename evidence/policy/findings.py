@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -61,21 +60,21 @@ def worth(
 
 
 def same_runs(runs: Iterable[Run]) -> list[str]:
-    """A sentence for any two contenders that were one run under two names."""
+    """A sentence for any contenders that were one run under several names."""
     by_digest: dict[tuple[Load, int, str], list[str]] = defaultdict(list)
     for run in runs:
         name = f"{run.job.contender.name} ({run.job.contender.resume})"
         by_digest[run.job.load, run.job.seed, run.digest].append(name)
-    where: dict[tuple[str, str], dict[Load, int]] = defaultdict(lambda: defaultdict(int))
+    where: dict[tuple[str, ...], Counter[Load]] = defaultdict(Counter)
     for (load, _, _), names in by_digest.items():
-        for pair in combinations(sorted(names), 2):
-            where[pair][load] += 1
+        if len(names) > 1:
+            where[tuple(sorted(names))][load] += 1
     return [
-        f"{a} and {b} are the same run on "
+        f"{', '.join(names[:-1])} and {names[-1]} are the same run on "
         + ", ".join(
             f"{load.family} {load.shape} ({count} seed{'s' if count > 1 else ''})"
             for load, count in sorted(loads.items())
         )
         + "."
-        for (a, b), loads in sorted(where.items())
+        for names, loads in sorted(where.items())
     ]

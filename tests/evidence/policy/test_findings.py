@@ -71,7 +71,7 @@ def test_nothing_is_said_of_a_part_without_pairs_and_no_error_of_one_seed(make) 
     assert (one.error, one.shows) == (None, False)
 
 
-def test_two_contenders_with_the_same_delivery_times_are_found(make) -> None:
+def test_contenders_with_the_same_delivery_times_are_found(make) -> None:
     rows = [
         make.run(LOAD, contender, seed, digest=digest)
         for contender, digests in (
@@ -86,4 +86,12 @@ def test_two_contenders_with_the_same_delivery_times_are_found(make) -> None:
     assert same_runs(rows) == [
         "andes-paper (recompute) and fcfs (recompute) are the same run on azure burst-2 "
         "(2 seeds)."
+    ]
+
+
+def test_one_run_under_many_names_is_one_sentence(make) -> None:
+    rows = [make.run(LOAD, contender, digest="a") for contender in (FCFS, PAPERS, OURS)]
+    assert same_runs(rows) == [
+        "andes (recompute), andes-paper (recompute) and fcfs (recompute) are the same run "
+        "on azure burst-2 (1 seed)."
     ]
