@@ -25,7 +25,6 @@ from deployments.server import (
     ACCESS_KEY,
     ENGINE_TIMEOUT_KEY,
     KEEP_ALIVE_KEY,
-    MOVES_KEY,
     AndesServer,
     LocalModel,
 )
@@ -115,8 +114,7 @@ def llm_config(args: AppArgs) -> LLMConfig:
             KEEP_ALIVE_KEY: args.keep_alive_interval_s,
             ACCESS_KEY: AccessSettings.of(args).model_dump(),
             ENGINE_TIMEOUT_KEY: args.engine_timeout_s,
-        }
-        | ({MOVES_KEY: moves.model_dump()} if (moves := args.moves) else {}),
+        },
         callback_config={"callback_class": LocalModel} if is_local(source) else {},
     )
 

@@ -27,7 +27,6 @@ from deployments.access.caps import CapArgs
 from deployments.config_errors import ConfigError, lines_of
 from qoe import PROFILES, Expectation
 from qoe.expectation import PATIENCE_RANGE_S, shown
-from router.mover import MoveSettings
 from router.scaling import ScalingSettings
 from router.settings import RouterSettings
 from scheduler.settings import PolicyName, SchedulerSettings
@@ -82,17 +81,6 @@ def _expectation(given: Any) -> Any:
     raise ValueError(
         f"{shown(given)} is invalid: it must be one of {', '.join(PROFILES)}, "
         "or ttft_s (seconds) and tds (tokens/s)"
-    )
-
-
-def _moves(given: Any) -> Any:
-    if isinstance(given, bool):
-        return MoveSettings() if given else None
-    if given is None or isinstance(given, (Mapping, MoveSettings)):
-        return given
-    known = ", ".join(MoveSettings.model_fields)
-    raise ValueError(
-        f"{shown(given)} is invalid: it must be true, false, or some of {known}"
     )
 
 
@@ -181,11 +169,6 @@ class AppArgs(_Strict):
         description="How long the reader of a part of an answer waits for another "
         "replica to go on; for `streaming: handle`.",
     )
-    moves: Annotated[MoveSettings | None, BeforeValidator(_moves)] = Field(
-        default=None,
-        description="Whether a replica may have another one go on with a stream that it "
-        "cannot serve in time: true, false, or when. For `router: qoe`.",
-    )
     engine_timeout_s: float = Field(
         default=30.0,
         ge=5.0,
@@ -212,11 +195,6 @@ class AppArgs(_Strict):
             raise ValueError(
                 f"router_settings={shown(self.router_settings)} is invalid: "
                 f"router={self.router!r} has none; they are for router='qoe'"
-            )
-        if self.moves and self.router != "qoe":
-            raise ValueError(
-                f"moves are invalid with router={self.router!r}, which cannot send a "
-                "stream to the replica that is meant: it must be 'qoe'"
             )
         return self
 
@@ -288,5 +266,4 @@ _MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
     ("andes",): AndesArgs,
     ("caps",): CapArgs,
     ("autoscaling",): ScalingSettings,
-    ("moves",): MoveSettings,
 }

@@ -23,14 +23,13 @@ class Reader:
         now_s: Monotonic clock.
 
     Attributes:
-        expectation: What the reader expects.
         token_ids: Tokens that went to the client since then.
     """
 
     def __init__(
         self, fields: Mapping[str, object], default: Expectation, now_s: Callable[[], float]
     ) -> None:
-        self.expectation = expectation_or_default(fields, default)
+        self._expectation = expectation_or_default(fields, default)
         self.token_ids: list[int] = []
         self._now_s = now_s
         progress = progress_or_fresh(fields)
@@ -39,31 +38,14 @@ class Reader:
         self._received: list[int] = []
         if progress.tokens:
             self._received = list(resumed_token_ids(fields))
-            self._read_until_s = progress.read_until_s(self.expectation, asked_at_s)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the reader has anything of the answer."""
-        return bool(self._received or self.token_ids)
-
-    @property
-    def received_tokens(self) -> int:
-        """Tokens that the reader has, from whomever."""
-        return len(self._received) + len(self.token_ids)
-
-    def slack_s(self) -> float:
-        """Seconds until the reader misses the next token; negative for one who does."""
-        misses_it_at_s = self._read_until_s
-        if not self.has_begun:
-            misses_it_at_s = self._began_at_s + self.expectation.ttft_s
-        return misses_it_at_s - self._now_s()
+            self._read_until_s = progress.read_until_s(self._expectation, asked_at_s)
 
     def deliver(self, token_ids: Sequence[int]) -> None:
         """These go to the client now."""
         if token_ids:
             self.token_ids += token_ids
             reads_on_at_s = max(self._read_until_s, self._now_s())
-            self._read_until_s = reads_on_at_s + len(token_ids) / self.expectation.tds
+            self._read_until_s = reads_on_at_s + len(token_ids) / self._expectation.tds
 
     def resume_fields(self) -> dict[str, Any]:
         """The QoE fields, beyond the client's, with which another replica goes on."""

@@ -16,9 +16,6 @@ from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.exceptions import VLLMValidationError
 
 from deployments.feedback import engine_ids
-from deployments.moves.contract import HandOver, Piece
-from deployments.moves.engine_client import moving
-from deployments.moves.streams import Moves
 from deployments.patience import OutOfPatienceError, refusing
 from qoe import resumed_token_ids
 from qoe.fields import RESUME_FIELD
@@ -61,13 +58,13 @@ def resuming(llm_class: Any) -> Any:
 
 
 class ResumableEngine(VLLMEngine):
-    """Serve LLM's engine, with a client that can resume, hand over and be refused."""
+    """Serve LLM's engine, with a client that can resume and be refused."""
 
     def _start_async_llm_engine(self, *args: Any) -> Any:
         client = super()._start_async_llm_engine(*args)
         # Serve LLM names the class itself; which one depends on its router.
         default = SchedulerSettings.from_environment().default_expectation
-        client.__class__ = moving(refusing(resuming(type(client)), default))
+        client.__class__ = refusing(resuming(type(client)), default)
         return client
 
     def chat(self, request: Any, raw_request_info: Any = None) -> AsyncGenerator[Any, None]:
@@ -91,17 +88,6 @@ class ResumableEngine(VLLMEngine):
                     yield item
             except OutOfPatienceError as error:
                 yield self._make_error_response(serving, error)
-
-    def let_move(self, moves: Moves) -> None:
-        """Have streams moved from now on, where they can be continued exactly."""
-        config = self._engine_client.vllm_config
-        if not config.structured_outputs_config.reasoning_parser:
-            self._engine_client.moves = moves
-
-    def take_over(self, asked: HandOver) -> AsyncGenerator[Piece, None]:
-        """Go on with a stream of another replica."""
-        pieces: AsyncGenerator[Piece, None] = self._engine_client.take_over(asked)
-        return pieces
 
     def kill(self) -> None:
         """End an engine that answers nothing; from then on it is a dead one.

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from functools import cache
 from typing import Any
 
@@ -33,9 +32,6 @@ from deployments.keep_alive import keep_alive
 from deployments.leaving import LeavingMiddleware
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import Refusal, refusal_of
-from deployments.moves.contract import HandOver, Piece
-from deployments.moves.peers import Peers
-from deployments.moves.replica import Moving
 from deployments.pulse import PERIOD_S, EnginePulse
 from deployments.telemetry import ReplicaTelemetry
 from qoe import Feedback
@@ -48,9 +44,8 @@ from scheduler.settings import (
 
 logger = logging.getLogger(__name__)
 
-# Of `LLMConfig.experimental_configs`: the fields of `MoveSettings`; absent for no moves.
-MOVES_KEY = "andes_moves"
-# How many seconds a stream may be silent; absent or None for as long as it is.
+# Of `LLMConfig.experimental_configs`: how many seconds a stream may be silent; absent or
+# None for as long as it is.
 KEEP_ALIVE_KEY = "andes_keep_alive_interval_s"
 # The fields of `AccessSettings`; absent for its defaults.
 ACCESS_KEY = "andes_access"
@@ -69,7 +64,6 @@ class AndesServer(LLMServer):
     _watch: asyncio.Task[None] | None = None
     _pulse: EnginePulse | None = None
     _metrics: ReplicaMetrics | None = None
-    _moving: Moving | None = None
     _ears: EngineEars | None = None
 
     async def start(self) -> None:
@@ -92,16 +86,6 @@ class AndesServer(LLMServer):
         if hasattr(self.engine, "kill"):
             self._pulse = EnginePulse(self.engine.is_sleeping, telemetry.heard)
         self._watch = asyncio.create_task(self._watch_engine())
-        settings = self._llm_config.experimental_configs.get(MOVES_KEY)
-        # Another engine may have been named in the environment.
-        if settings is not None and hasattr(self.engine, "let_move"):
-            self._moving = Moving(
-                self.engine,
-                Peers(telemetry.latest),
-                settings,
-                _default_expectation(),
-                serve.metrics,
-            )
 
     def _get_default_engine_class(self) -> Any:
         accelerator = self._llm_config.accelerator_config
@@ -161,13 +145,6 @@ class AndesServer(LLMServer):
             raise
         self._set_accepting(self._pulse is None or not self._pulse.is_silent)
 
-    async def take_over(self, asked: HandOver) -> AsyncGenerator[Piece, None]:
-        """Go on with a stream of another replica, which relays it to the client."""
-        assert self.engine is not None
-        async with aclosing(self.engine.take_over(asked)) as pieces:
-            async for piece in pieces:
-                yield piece
-
     async def engine_report(self) -> dict[str, Any]:
         """This replica: its id, its process, its engine's last report (None at first)."""
         report = self._telemetry.latest() if self._telemetry else None
@@ -175,7 +152,6 @@ class AndesServer(LLMServer):
             "pid": os.getpid(),
             "replica_id": serve.get_replica_context().replica_id.unique_id,
             "report": None if report is None else msgspec.to_builtins(report),
-            "moves": {} if self._moving is None else self._moving.counts,
         }
 
     async def hear_reader(self, request_id: str, feedback: Feedback) -> bool:
@@ -225,8 +201,6 @@ class AndesServer(LLMServer):
             self._watch.cancel()
         if self._pulse is not None:
             self._pulse.close()
-        if self._moving is not None:
-            self._moving.close()
         try:
             await super().__del__()
         finally:

@@ -73,13 +73,12 @@ class Costs(NamedTuple):
         return total
 
 
-def placement_costs(fleet: FleetState, ask: Ask, *, waited_s: float = 0.0) -> Costs:
+def placement_costs(fleet: FleetState, ask: Ask) -> Costs:
     """w · (1 − Q) of the stream, and the QoE that it takes from others.
 
     Args:
         fleet: n replicas.
         ask: The stream.
-        waited_s: How long its reader has waited already.
     """
     told = fleet.reported
     prefill_tokens = np.maximum(ask.prompt_tokens - ask.cached_tokens, 0.0)
@@ -88,8 +87,6 @@ def placement_costs(fleet: FleetState, ask: Ask, *, waited_s: float = 0.0) -> Co
     streams = told.streams + fleet.unseen_streams + 1.0
     token_s = told.base_s / resident + told.per_stream_s * streams
     start_s = _start_s(fleet, prefill_tokens, demand, token_s * resident)
-    if waited_s:
-        start_s = start_s + waited_s
     own = ask.expectation.weight * (1.0 - own_qoe(start_s, token_s, ask))
     stall_s = prefill_tokens * told.prefill_s
     harm = _harm(fleet, ask.demand_tokens, stall_s)

@@ -52,7 +52,6 @@ class Fleet:
         ledger: What was sent and is not reported.
         outstanding: What was sent and has not ended, if anybody goes by that.
         limits: How old a report may be.
-        home: A replica that has a row however it stands.
 
     Attributes:
         roster: Who is listed, and who of them has a row.
@@ -66,9 +65,8 @@ class Fleet:
         ledger: Ledger,
         outstanding: Ledger | None,
         limits: AgeLimits = UNLIMITED,
-        home: Replica | None = None,
     ) -> None:
-        self.roster = Roster(now_s, limits, home)
+        self.roster = Roster(now_s, limits)
         self.has_finished = False
         self._now_s = now_s
         self._ledger = ledger

@@ -15,25 +15,22 @@ class LoopTicker:
     Args:
         tick: A bound method; its object is not kept alive, and the calls end with it.
         period_s: Seconds between two calls.
-
-    Attributes:
-        is_running: Whether it has begun.
     """
 
     def __init__(self, tick: Callable[[], object], period_s: float) -> None:
         self._tick = weakref.WeakMethod(tick)
         self._period_s = period_s
-        self.is_running = False
+        self._is_running = False
 
     def start(self) -> None:
         """Begin, if there is an event loop and it has not begun yet."""
-        if self.is_running:
+        if self._is_running:
             return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        self.is_running = True
+        self._is_running = True
         loop.call_soon(self._run, loop)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -27,7 +27,6 @@ from ray.util import metrics
 from router.chooser import Candidates, Chooser, Hold, Ranks, Shed, Stream
 from router.loop_ticker import LoopTicker
 from router.metering import RouterMetrics
-from router.peers import chooses, only, pinned_to, tell
 from router.settings import RouterSettings
 from telemetry.broadcast import ReportListener
 from telemetry.report import request_key
@@ -146,11 +145,8 @@ class QoERequestRouter(RequestRouter):
         self.chooser.retain(self._replica_id_set)
         # Telemetry is never a reason for Serve to lose a broadcast.
         try:
-            deployment, endpoints = str(self._deployment_id), _endpoints(replicas)
-            tell(deployment, {r.unique_id: where for r, where in endpoints.items()})
-            if chooses(deployment):
-                self._listen_to(endpoints)
-                self._metrics.start()
+            self._listen_to(_endpoints(replicas))
+            self._metrics.start()
         except Exception:
             logging.getLogger(SERVE_LOGGER).exception("Replicas are not listened to.")
 
@@ -180,9 +176,6 @@ class QoERequestRouter(RequestRouter):
     ) -> Ranks | Hold | Shed:
         """As the chooser does; it does not raise, since Serve would hang the request."""
         try:
-            if pending_request is not None and (to := pinned_to(pending_request.args)):
-                pending_request.routing_context.should_backoff = True
-                return only([r.replica_id.unique_id for r in replicas], to)
             if self._clock_s() - self._heard_at_s > MAX_UNHEARD_S:
                 self._hear()
             stream = self._stream(pending_request)

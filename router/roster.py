@@ -26,27 +26,23 @@ class Roster:
     Args:
         now_s: Monotonic clock.
         limits: How old a report may be.
-        home: A replica that is a member however it stands.
 
     Attributes:
         book: The reports as they came.
         members: Those that stand best, in the order of the candidates.
         listed_at: Where each of them was in the candidates.
         left_out: The others.
-        standing: How they stand, `home` aside.
+        standing: How the members stand.
         changes: How often somebody's standing has changed.
     """
 
-    def __init__(
-        self, now_s: Callable[[], float], limits: AgeLimits, home: Replica | None
-    ) -> None:
+    def __init__(self, now_s: Callable[[], float], limits: AgeLimits) -> None:
         self.book = ReportBook(now_s)
         self.members: list[Replica] = []
         self.listed_at: list[int] = []
         self.standing = Standing.REPORTS
         self.changes = 0
         self._limits = limits
-        self._home = home
         self._candidates: list[Candidate] = []
         self._listed: list[Replica] = []
         self._stats: list[object] = []
@@ -138,15 +134,9 @@ class Roster:
         self._look_again_s = min(self._look_again_s, until_s)
 
     def _choose_members(self) -> bool:
-        standings, home = self._standings, self._home
-        self.standing = min(
-            (s for r, s in standings.items() if r != home), default=Standing.REPORTS
-        )
-        at = [
-            i
-            for i, replica in enumerate(self._listed)
-            if standings[replica] is self.standing or replica == home
-        ]
+        standings = self._standings
+        self.standing = min(standings.values(), default=Standing.REPORTS)
+        at = [i for i, r in enumerate(self._listed) if standings[r] is self.standing]
         members, self.listed_at = [self._listed[i] for i in at], at
         self.left_out = [r for r in self._listed if r not in members]
         is_change, self.members = members != self.members, members

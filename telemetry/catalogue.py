@@ -15,7 +15,7 @@ from qoe.expectation import PROFILES, Expectation
 from telemetry.report import SLACK_GRID_S, TARGET_QOE
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
-Source = Literal["engine", "router", "moves", "bench"]
+Source = Literal["engine", "router", "bench"]
 
 # Ray puts this before every name; what runs outside Ray has none.
 RAY_PREFIX = "ray_"
@@ -42,8 +42,7 @@ class Metric:
     Attributes:
         name: Without Ray's prefix and without the `_total` of a counter.
         kind: An info is a gauge of 1 whose labels say something.
-        source: What publishes it: an engine's replica, a router, a replica that moves
-            streams, or `andes bench`.
+        source: What publishes it: an engine's replica, a router, or `andes bench`.
         description: For a person who sees it for the first time.
         labels: Our labels and the closed set of values of each; an info's are open.
         bounds: Upper edges of the buckets, the last one the highest value there is.
@@ -253,15 +252,6 @@ LEDGER_AGE_S = Metric(
     "How long the oldest of them has been on its way.",
 )
 
-MOVES = Metric(
-    "andes_moves",
-    "counter",
-    "moves",
-    "Streams that waited here: another replica was asked for one, went on with it (moved), "
-    "broke off so that it came back (returned), or could not be asked (failed).",
-    {"outcome": ("asked", "moved", "returned", "failed")},
-)
-
 BENCH_REQUESTS = Metric(
     "andes_bench_requests",
     "counter",
@@ -281,6 +271,5 @@ ENGINE_METRICS = (
     *(STEPS, STEP_S, STEP_ERROR_S, KV_BLOCKS, KV_PREEMPTIBLE, STREAMS, INFO),
 )
 ROUTER_METRICS = (DECISIONS, REPORT_AGE_S, LEDGER, LEDGER_AGE_S)
-MOVE_METRICS = (MOVES,)
 BENCH_METRICS = (BENCH_REQUESTS, BENCH_TOKENS)
-CATALOGUE = (*ENGINE_METRICS, *ROUTER_METRICS, *MOVE_METRICS, *BENCH_METRICS)
+CATALOGUE = (*ENGINE_METRICS, *ROUTER_METRICS, *BENCH_METRICS)

@@ -57,7 +57,6 @@ def replay(  # noqa: PLR0913 - typer reads the options off the signature
     replica_speeds: fleeted.ReplicaSpeeds = None,
     at: fleeted.At = None,
     resume_elsewhere: fleeted.ResumeElsewhere = False,
-    moves: fleeted.Moves = False,
     direct_streaming: fleeted.DirectStreaming = False,
     autoscale: fleeted.Autoscale = None,
     min_replicas: fleeted.MinReplicas = ONE_REPLICA.min_replicas,

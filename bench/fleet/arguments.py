@@ -32,7 +32,6 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         engine_size: Memory, limits and work of a step of each replica, over the profile's.
         at: The faults.
         resume_elsewhere: Streams that a killed replica had begun are continued by another.
-        moves: Replicas give streams that they cannot serve in time to others.
         direct_streaming: Nobody tells a router that a stream has ended.
         autoscale: Who changes the number of replicas, each in a run of its own; empty is
             nobody.
@@ -57,7 +56,6 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     engine_size: int = 1
     at: tuple[Fault, ...] = ()
     resume_elsewhere: bool = False
-    moves: bool = False
     direct_streaming: bool = False
     autoscale: tuple[Scaling, ...] = ()
     min_replicas: int = 1

@@ -25,7 +25,6 @@ class Book:
         out_of_patience: Streams that an engine refused.
         rerouted: Times that a stream without a token was placed anew.
         resumed: Times that a stream with tokens was continued.
-        moved: Times that a waiting stream was given to another replica.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class Book:
         self.scores = Scores(load.arrival_s.tolist())
         self.replica_of = np.full(len(load), _NOWHERE, dtype=np.int16)
         self.num_open = len(load) - refused
-        self.failed = self.rerouted = self.resumed = self.moved = 0
+        self.failed = self.rerouted = self.resumed = 0
         self.out_of_patience = 0
         self._load = load
         self._earlier_s: dict[int, list[float]] = {}

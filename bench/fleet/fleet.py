@@ -10,14 +10,12 @@ from bench.fleet.book import Book
 from bench.fleet.faults import Fault, FaultKind
 from bench.fleet.load import LoadColumns, continued
 from bench.fleet.members import Lease, Member, Members
-from bench.fleet.movers import PERIOD_S, Move, Movers
 from bench.fleet.replica import Outcome
 from bench.fleet.results import ScaleEvent, variation
 from bench.fleet.routers import Routers
 from bench.fleet.scaling import Scaler
 from bench.fleet.share import Engines
 from bench.fleet.timeline import Clock, Moment, Order, Timeline
-from bench.load import PlannedStream
 from qoe.metrics import Floats
 from router.replica_load import FleetLoad, ReplicaLoad, load_of
 from telemetry.report import EngineReport
@@ -81,7 +79,6 @@ class FleetRun:
         self._decisions = Timeline(clock)
         self._news = Timeline(clock)
         self._at = self._decisions.at
-        self._movers = Movers(clock)
 
     def run(self) -> None:
         """Play until every stream has ended."""
@@ -90,8 +87,6 @@ class FleetRun:
         self._tell_stats()
         if self._scaler is not None:
             self._await_scaler(self._scaler)
-        if self._options.moves:
-            self._move()
         for fault in self._options.at:
             self._at(fault.at_s, Order.FAULT, partial(self._fault, fault))
         self._await_arrival()
@@ -128,32 +123,9 @@ class FleetRun:
         stream = self._load[row]
         if came_s is not None:
             stream = continued(stream, came_s)
-        self._give(self._routers.choose(serving, str(row), stream), row, stream)
-
-    def _give(self, member: Member, row: int, stream: PlannedStream) -> None:
+        member = self._routers.choose(serving, str(row), stream)
         member.streams += 1
         self._engines.give(member.number, self._clock.now_s, str(row), stream)
-
-    def _move(self) -> None:
-        """Have every replica look for streams that others should go on with."""
-        now_s, serving = self._clock.now_s, self.members.serving
-        for member in serving:
-            waiting = self._engines.waiting(member.number, now_s)
-            for move in self._movers.moves(member, waiting, serving):
-                self._moved(member, move)
-        self._at(now_s + PERIOD_S, Order.MOVE, self._move)
-
-    def _moved(self, member: Member, move: Move) -> None:
-        row = int(move.request_id)
-        member.streams -= 1
-        delivered_at_s = self._engines.take(member.number, move.request_id)
-        came_s = self._book.times_s(row, delivered_at_s)
-        stream = self._load[row]
-        if came_s.size:
-            self._book.keep(row, came_s)
-            stream = continued(stream, came_s)
-        self._book.moved += 1
-        self._give(move.to, row, stream)
 
     # ---- what engines tell ---------------------------------------------------------------
 
@@ -195,8 +167,6 @@ class FleetRun:
     def _hear(self, member: Member, report: EngineReport) -> None:
         if member.is_alive:
             self._routers.hear(member.number, report)
-            if self._options.moves:
-                self._movers.hear(member.number, report)
 
     def _tell_stats(self) -> None:
         """Serve collects routing stats; and the imbalance of this moment is noted."""

@@ -16,13 +16,12 @@ from bench.replay.engine import MAX_IDLE_STEPS
 from bench.replay.run import MeteredEngine
 from bench.replay.virtual_config import EngineSize
 from qoe import Expectation
-from router.mover import Waiting
 from scheduler.andes import AndesScheduler
 from scheduler.live_streams import Floats, Slots
 from scheduler.reader_figures import ReaderFigures
 from scheduler.reporting import Publisher, Reporter
 from scheduler.settings import SchedulerSettings
-from telemetry.report import EngineReport, request_key
+from telemetry.report import EngineReport
 
 # A stream, and when each of its tokens came.
 Delivered = tuple[str, list[float]]
@@ -95,7 +94,7 @@ class Replica:
 
     Invariants:
         A stream that comes in the middle of a step enters with the next one.
-        Every stream given is handed out once: by `play`, `take` or `kill`.
+        Every stream given is handed out once: by `play` or `kill`.
 
     Attributes:
         next_moment: When a step starts or ends next; `NEVER` while there is nothing to do.
@@ -206,35 +205,6 @@ class Replica:
         streams = self._engine.scheduler.streams
         context = float(streams.context_tokens(streams.all_slots()).sum())
         return context + sum(stream.input_tokens for _, stream in self._inbox)
-
-    def waiting(self, now_s: float) -> list[Waiting]:
-        """Streams that hold no KV memory."""
-        streams = self._engine.scheduler.streams
-        readers = streams.readers
-        ids = [request.request_id for request in self._engine.scheduler.waiting]
-        slots = streams.slots(ids)
-        slack_s = readers.slack_s(slots, now_s)
-        return [
-            Waiting(
-                request_id=request_id,
-                request_key=request_key(request_id),
-                context_tokens=float(
-                    streams.prompt_tokens[slot] + readers.delivered_tokens[slot]
-                ),
-                output_tokens=streams.mean_output_tokens,
-                slack_s=float(slack),
-                expectation=Expectation(
-                    float(readers.ttft_s[slot]),
-                    float(readers.tds[slot]),
-                    float(streams.weight[slot]),
-                ),
-            )
-            for request_id, slot, slack in zip(ids, slots, slack_s, strict=True)
-        ]
-
-    def take(self, request_id: str) -> list[float]:
-        """Give up a stream without KV memory, and say when its tokens came."""
-        return self._engine.abort(request_id)
 
     def kill(self, now_s: float) -> list[Delivered]:
         """End it: every stream it had, with the tokens that came by now."""

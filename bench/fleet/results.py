@@ -101,7 +101,6 @@ class FleetSummary(RunSummary, frozen=True, kw_only=True):
         failed: Streams that a killed replica cut off, or that found no replica alive.
         rerouted: Times that a stream without a token was sent to another replica.
         resumed: Times that a stream was continued by another replica.
-        moved: Times that a waiting stream was given to another replica.
         fallbacks: Placements without scores, for want of fresh reports.
         gpu_seconds: That replicas held GPUs: starting, serving and leaving, until the last
             token.
@@ -114,7 +113,6 @@ class FleetSummary(RunSummary, frozen=True, kw_only=True):
     failed: int
     rerouted: int
     resumed: int
-    moved: int
     fallbacks: int
     gpu_seconds: float
     scaling: ScalingSummary | None = None

@@ -85,7 +85,7 @@ class Routers:
         return chosen
 
     def ended(self, request_id: str) -> None:
-        """A stream has ended, however it did; one that was moved, where it was sent."""
+        """A stream has ended, however it did."""
         if request_id in self._sent_by:
             chooser, replica = self._sent_by.pop(request_id)
             chooser.completed(replica, request_id)

@@ -109,9 +109,8 @@ def many_workers(fleet: Fleet | None) -> AbstractContextManager[Workers | None]:
 
 def _lookahead_s(make: ReplicaMaker, fleet: Fleet, cell: Cell) -> float:
     """What `Workers.engines` may count on, with room for rounding."""
-    may_be_refused = cell.patience_s or "default_patience_s" in cell.settings
-    if fleet.moves or may_be_refused:
-        # A step that serves nobody may be the last one where streams are taken away.
+    if cell.patience_s or "default_patience_s" in cell.settings:
+        # A step that serves nobody may be the last one where streams are refused.
         return 0.0
     fastest = max(*fleet.speeds, *(f.speed for f in fleet.at if f.kind == "slow"), 1.0)
     report_s = IDLE_STEP_S + fleet.report_delay_s
@@ -166,7 +165,6 @@ def _readers_numbers(book: Book, refused: int) -> dict[str, Any]:
         "out_of_patience": book.out_of_patience,
         "rerouted": book.rerouted,
         "resumed": book.resumed,
-        "moved": book.moved,
     }
 
 

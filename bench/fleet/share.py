@@ -11,7 +11,6 @@ from typing import Protocol
 from bench.fleet.replica import Delivered, Figures, Outcome, Replica
 from bench.fleet.timeline import Moment
 from bench.load import PlannedStream
-from router.mover import Waiting
 from telemetry.report import EngineReport
 
 MakeReplica = Callable[[int, float], Replica]
@@ -48,12 +47,6 @@ class Engines(Protocol):
 
     def demand_tokens(self) -> dict[int, float]:
         """Context of the live streams of each that was not killed."""
-
-    def waiting(self, number: int, now_s: float) -> list[Waiting]:
-        """Its streams without KV memory."""
-
-    def take(self, number: int, request_id: str) -> list[float]:
-        """Give up a stream without KV memory, and say when its tokens came."""
 
     def figures(self) -> list[Figures]:
         """What all of them have done, in the order of their numbers."""
@@ -102,12 +95,6 @@ class Share:
 
     def demand_tokens(self) -> dict[int, float]:
         return {n: r.demand_tokens for n, r in self._replicas.items() if r.is_alive}
-
-    def waiting(self, number: int, now_s: float) -> list[Waiting]:
-        return self._replicas[number].waiting(now_s)
-
-    def take(self, number: int, request_id: str) -> list[float]:
-        return self._replicas[number].take(request_id)
 
     def figures(self) -> list[Figures]:
         return [replica.figures for replica in self._replicas.values()]

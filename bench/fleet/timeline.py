@@ -30,9 +30,8 @@ class Order(IntEnum):
     REPORT = 2
     STATS = 3
     SCALE = 4
-    MOVE = 5
-    ARRIVAL = 6
-    STEP_STARTS = 7
+    ARRIVAL = 5
+    STEP_STARTS = 6
 
 
 # When something happens, in seconds, and what: moments are compared as tuples are.

@@ -22,7 +22,6 @@ from bench.fleet.share import MakeReplica, Share
 from bench.fleet.timeline import Moment, Order
 from bench.load import PlannedStream
 from bench.processes import ctrl_c_is_ours, end_with_parent
-from router.mover import Waiting
 from telemetry.report import EngineReport
 
 # What no method of `Share` is called.
@@ -116,14 +115,6 @@ class Shares:
             for process in self._processes
             for number, tokens in process.ask("demand_tokens").items()
         }
-
-    def waiting(self, number: int, now_s: float) -> list[Waiting]:
-        waiting: list[Waiting] = self._of(number).ask("waiting", number, now_s)
-        return waiting
-
-    def take(self, number: int, request_id: str) -> list[float]:
-        delivered_at_s: list[float] = self._of(number).ask("take", number, request_id)
-        return delivered_at_s
 
     def figures(self) -> list[Figures]:
         return sorted(chain.from_iterable(p.ask("figures") for p in self._processes))

@@ -133,14 +133,6 @@ ResumeElsewhere = Annotated[
         rich_help_panel=FLEET,
     ),
 ]
-Moves = Annotated[
-    bool,
-    typer.Option(
-        "--moves",
-        help="Replicas give streams that they cannot serve in time to others.",
-        rich_help_panel=FLEET,
-    ),
-]
 DirectStreaming = Annotated[
     bool,
     typer.Option(

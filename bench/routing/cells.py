@@ -60,14 +60,6 @@ def _with(**changes: object) -> Fleet:
 SCENARIOS = (
     Scenario(name="equal", title="near saturation", rate=RATE, seeds=5),
     Scenario(
-        name="equal, moves",
-        title="as equal, and replicas give each other what they cannot serve in time",
-        rate=RATE,
-        seeds=3,
-        fleet=_with(moves=True),
-        routers=(QOE, "kv_ledger", "pow2"),
-    ),
-    Scenario(
         name="equal, pooled",
         title="the same, on one engine of eight times the size, where nothing is to be "
         "routed: as far as any router can get",

@@ -52,7 +52,6 @@ def page(result: RoutingResult) -> str:
         "## What was asked for",
         pipe_table(("target", "found", ""), _targets(table), texts=3),
         ELSEWHERE,
-        _moves(table),
         *(_scenario(table, name) for name in BY_NAME),
         _failures(result),
     ]
@@ -102,28 +101,6 @@ def _targets(table: Table) -> Iterable[tuple[str, str, str]]:
             _signed(gains),
             _verdict(_mean_of(gains) >= -0.005),
         )
-
-
-def _moves(table: Table) -> str:
-    rows = [
-        (
-            router,
-            *(
-                _signed(table.gains("equal, moves", router, router, metric, base="equal"))
-                for metric in (_mean, _p5)
-            ),
-            ", ".join(f"{gain:+.3f}" for gain in p5),
-        )
-        for router in BY_NAME["equal, moves"].routers
-        if (p5 := table.gains("equal, moves", router, router, _p5, base="equal"))
-    ]
-    if not rows:
-        return ""
-    head = ("router", "mean QoE", "p5 QoE", "p5 by seed")
-    return (
-        "## What moves add\n\nThe same seeds with moves less those without.\n\n"
-        + pipe_table(head, rows)
-    )
 
 
 def _over_the_best(table: Table, scenario: str, metric: Metric) -> tuple[float, str]:

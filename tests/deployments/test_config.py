@@ -9,7 +9,6 @@ import pytest
 from deployments.config import AppArgs
 from deployments.config_errors import ConfigError
 from qoe import PROFILES, Expectation
-from router.mover import MoveSettings
 from scheduler.settings import SchedulerSettings
 
 MODEL = {"model": {"id": "tiny", "source": ".run/tiny-llama"}}
@@ -96,25 +95,6 @@ def test_defaults_need_nothing_but_a_model() -> None:
             ["args.router_settings", "ttl=1", "ledger_ttl_s"],
             id="router-setting",
         ),
-        pytest.param(
-            {"moves": True, "router": "pow2"},
-            ["moves", "'pow2'", "'qoe'"],
-            id="moves-by-pow2",
-        ),
-        pytest.param(
-            {"moves": "often"}, ["args.moves", "'often'", "true, false"], id="moves"
-        ),
-        pytest.param(
-            {"moves": {"gain": 1}}, ["args.moves.gain=1", "min_gain"], id="moves-setting"
-        ),
-        pytest.param(
-            {"moves": {"quiet_s": float("inf")}},
-            ["args.moves.quiet_s=inf", "finite"],
-            id="moves-for-ever",
-        ),
-        pytest.param(
-            {"moves": {"quiet_s": -1}}, ["args.moves.quiet_s=-1", "than"], id="moves-range"
-        ),
     ],
 )
 def test_a_bad_key_is_named_with_its_value_and_what_is_allowed(
@@ -191,13 +171,6 @@ def test_another_policy_reaches_the_scheduler_by_its_import_string() -> None:
     assert args.scheduler_settings == SchedulerSettings(policy=name)
 
 
-def test_moves_are_off_unless_asked_for() -> None:
-    assert AppArgs.parse(MODEL).moves is None
-    assert AppArgs.parse(MODEL | {"moves": True}).moves == MoveSettings()
-    given = AppArgs.parse(MODEL | {"moves": {"min_gain": 0.3}}).moves
-    assert given == MoveSettings(min_gain=0.3)
-
-
 @pytest.mark.parametrize("key", ["num_cpus", "resume_timeout_s"])
 def test_infinity_is_no_number_of_a_configuration(key: str) -> None:
     assert f"args.{key}=inf is invalid" in refusal(**{key: float("inf")})
@@ -212,7 +185,6 @@ def test_infinity_is_no_number_of_a_configuration(key: str) -> None:
         {"router_settings": {"policy": "x" * 5000}},
         {"engine_kwargs": {"scheduling_policy": "x" * 5000}},
         {"default_profile": ["x"] * 5000},
-        {"moves": "x" * 5000},
         {"andes": {"policy": "x" * 5000}},
         {"a\nb": 1},
         {"scheduler": 10**5000},

@@ -36,7 +36,6 @@ ARGS: dict[str, Any] = {
     "keep_alive_interval_s": 3,
     "max_continuations": 3,
     "resume_timeout_s": 5,
-    "moves": {"min_gain": 0.3, "quiet_s": 1},
     "engine_timeout_s": 30,
     "engine_kwargs": {"max_num_seqs": 4},
     "engine_env": {"A": "b"},
@@ -92,7 +91,7 @@ def test_arguments_are_usable_or_refused_a_line_a_mistake(
     assert isinstance(args.scheduler_settings, SchedulerSettings)
     RouterSettings.from_kwargs(args.router_kwargs)
     args.caps.caps()
-    for part in (args, args.andes, args.caps, args.autoscaling, args.moves):
+    for part in (args, args.andes, args.caps, args.autoscaling):
         assert all(map(math.isfinite, numbers(part)))
 
 

@@ -44,11 +44,6 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "max_ongoing_requests": 6,
         "router_settings": NO_SLOW_START,
     },
-    # Whoever waits is moved, whatever its reader wins by it.
-    "moves": {
-        "engine_kwargs": SCARCE_KV,
-        "moves": {"max_slack_s": 1000.0, "min_gain": -1000.0, "quiet_s": 0.2},
-    },
     # Eight streams an engine that last for minutes.
     "long": {
         "engine_kwargs": {"kv_cache_memory_bytes": 128 << 20, "max_model_len": 16_384},
@@ -261,12 +256,6 @@ def _client(slot: Slot, name: str) -> Iterator[Client]:
 def direct(slot: Slot) -> Iterator[Client]:
     """Two replicas, streaming through HAProxy."""
     yield from _client(slot, "direct")
-
-
-@pytest.fixture
-def moves(slot: Slot) -> Iterator[Client]:
-    """Two replicas, streaming through HAProxy, that move all streams that wait."""
-    yield from _client(slot, "moves")
 
 
 @pytest.fixture

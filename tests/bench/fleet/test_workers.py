@@ -105,7 +105,6 @@ def test_faults_are_the_same_in_two_processes(
         {"cell": {"resume": "offload", "kv_tokens": 600}},
         {"replica_speeds": (1.3, 1.3, 0.6, 100.0)},
         {"replicas": 1},
-        {"moves": True, "router": "round_robin", "at": (Fault(0.5, "slow", 1, 0.05),)},
         {"at": tuple(Fault(1.0 + i, "kill", i) for i in range(4))},
     ],
     ids=[
@@ -116,7 +115,6 @@ def test_faults_are_the_same_in_two_processes(
         "offload",
         "speeds",
         "one for two",
-        "moves",
         "nobody left",
     ],
 )
@@ -124,8 +122,7 @@ def test_whatever_a_fleet_may_have_is_the_same_in_two_processes(play_both, optio
     require_same(*play_both(**options))
 
 
-@pytest.mark.parametrize("moves", [False, True])
-def test_autoscaling_is_the_same_in_two_processes(play_both, moves) -> None:
+def test_autoscaling_is_the_same_in_two_processes(play_both) -> None:
     pytest.importorskip("ray")
     settings = (("down_after_s", "0.5"), ("down_every_s", "0.2"), ("rate_window_s", "1"))
     scaling = Scaling("qoe", settings)
@@ -137,7 +134,6 @@ def test_autoscaling_is_the_same_in_two_processes(play_both, moves) -> None:
         max_replicas=4,
         startup_s=0.5,
         autoscale_period_s=0.1,
-        moves=moves,
     )
     require_same(alone, shared)
     assert len(alone.summary.scaling.events) > 1

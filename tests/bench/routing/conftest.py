@@ -34,7 +34,6 @@ def _summary(p5: float, **changes: Any) -> FleetSummary:
         "failed": 0,
         "rerouted": 0,
         "resumed": 0,
-        "moved": 0,
         "gpu_seconds": 960.0,
         "fallbacks": 0,
     }

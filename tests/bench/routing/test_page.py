@@ -92,11 +92,3 @@ def test_a_target_that_asks_nothing_is_not_reached(
 ) -> None:
     rows = [row("one slow", "qoe", 0, ours), row("one slow", "pow2", 0, pow2)]
     assert _line(page(result(*rows)), "one slow: p5").endswith(verdict)
-
-
-def test_moves_are_held_against_the_same_seeds_without(row: Any, result: Any) -> None:
-    rows = [row("equal", "qoe", seed, 0.7) for seed in range(3)]
-    rows += [row("equal, moves", "qoe", 1, 0.72), row("equal, moves", "qoe", 2, 0.69)]
-    text = page(result(*rows))
-    assert "+0.020, -0.010" in text[text.index("## What moves add") :]
-    assert "What moves add" not in page(result(row("equal", "qoe", 0, 0.7)))
