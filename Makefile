@@ -47,8 +47,17 @@ run: install ## Start the service in the foreground (CONFIG=, PORT=, HOST=); Ctr
 stop: install ## Stop the service from elsewhere, and what a crash left of it.
 	@$(BIN)/python -m deployments.launch stop
 
-test: install ## Run all tests (PYTEST_ARGS='-m "not service"' for the quick ones).
+# A service wants the machine for itself; all other tests share it, a file to a process.
+# Both parts run and say how they ended, whatever became of the first.
+test: install ## Run all tests, or some of them (PYTEST_ARGS='tests/qoe -k pace').
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@failed=0; \
+	$(BIN)/python -m pytest --durations=10 -m "not service" -n auto --dist loadfile --no-loadscope-reorder || failed=1; \
+	$(BIN)/python -m pytest --durations=10 -m service || failed=1; \
+	exit $$failed
+else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 nightly: install ## The tests that take too long for every change, and much bad input.
 	$(BIN)/python -m pytest --nightly $(PYTEST_ARGS)

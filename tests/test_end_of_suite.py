@@ -27,16 +27,20 @@ def run(suite: Path, body: str, *options: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "told"),
+    ("body", "status", "told", "processes"),
     [
-        ("def test_it(): pass", 0, "1 passed"),
-        ("def test_it(): assert False", 1, "1 failed"),
-        ("import nothing_of_that_name", 2, "1 error"),
-        ("", 5, "no tests ran"),
+        ("def test_it(): pass", 0, "1 passed", "0"),
+        ("def test_it(): pass", 0, "1 passed", "2"),
+        ("def test_it(): assert False", 1, "1 failed", "0"),
+        ("def test_it(): assert False", 1, "1 failed", "2"),
+        ("import nothing_of_that_name", 2, "1 error", "0"),
+        ("", 5, "no tests ran", "0"),
     ],
 )
-def test_a_crash_at_exit_hides_nothing_that_was_found(suite, body, status, told) -> None:
-    ended = run(suite, CRASHES_AT_EXIT + body)
+def test_a_crash_at_exit_hides_nothing_that_was_found(
+    suite, body, status, told, processes
+) -> None:
+    ended = run(suite, CRASHES_AT_EXIT + body, "-n", processes)
     assert ended.returncode == status
     assert told in ended.stdout.splitlines()[-1]
 

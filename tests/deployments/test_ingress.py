@@ -27,10 +27,7 @@ from deployments.relay import BrokenOffError
 from qoe import PROFILES
 
 DONE = "data: [DONE]\n\n"
-REFUSAL = (
-    "qoe_patience_s=5: no first token could come within 5 s; the engine is overloaded; "
-    "try again in 7 s."
-)
+REFUSAL = "qoe_patience_s=5: the engine is overloaded; try again in 7 s."
 DEAD = 'data: {"error":{"message":"EngineCore encountered an issue.","code":500}}\n\n'
 
 
@@ -71,15 +68,10 @@ class Replicas:
         self.asked: list[Any] = []
         self.calls: list[Call] = []
         self._scripts = iter(scripts)
+        self.chat = self.completions = self
 
     def options(self, **_: Any) -> Replicas:
         return self
-
-    @property
-    def completions(self) -> Replicas:
-        return self
-
-    chat = completions
 
     def remote(self, body: Any, info: Any) -> Call:
         self.asked.append(body)
@@ -163,11 +155,7 @@ async def test_a_stream_without_a_token_is_asked_for_again(end: Any, more: Any) 
 
 
 async def test_a_whole_answer_is_asked_for_again() -> None:
-    whole = CompletionResponse(
-        model="tiny",
-        choices=[],
-        usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    )
+    whole = CompletionResponse(model="tiny", choices=[], usage={})
     failed = ErrorResponse(error=ErrorInfo(message="dead", type="x", code=500))
     replicas = Replicas([RayActorError()], [failed], [whole])
     assert await answer(replicas, stream=False) == [whole]
@@ -289,24 +277,19 @@ async def post(
 @pytest.mark.parametrize("way", ["cancelled", "closed", "dropped"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_replica_does_not_write_for_nobody(way: str, stream: bool) -> None:
-    replicas = Replicas([token(0), token(1), 60.0])
+    replicas = Replicas([token(0), 60.0])
     answered = items(replicas, stream=stream)
     await anext(answered)
     assert not replicas.calls[0].cancelled.is_set()
     if way == "cancelled":
-        reading = asyncio.create_task(_drain(answered))
+        reading = asyncio.ensure_future(anext(answered))
         await asyncio.sleep(0.01)
         reading.cancel()
     elif way == "closed":
         await answered.aclose()
     del answered
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60.0):
         await replicas.calls[0].cancelled.wait()
-
-
-async def _drain(answered: AsyncGenerator[Any, None]) -> None:
-    async for _ in answered:
-        pass
 
 
 async def test_a_replica_that_is_done_is_not_cancelled() -> None:

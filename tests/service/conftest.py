@@ -27,17 +27,20 @@ from telemetry.report import EngineReport
 
 # 3,072 tokens an engine: a dozen streams do not fit.
 SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
+KEYS_FILE = RUN_DIR / "test-keys.yaml"
 # A replica that replaces a dead one gets its share at once: tests look at shares.
 NO_SLOW_START = {"slow_start_s": 0.0}
+# A service each: a start takes a minute, so that a test takes one that is there.
 OVERRIDES: dict[str, dict[str, Any]] = {
     "direct": {"engine_kwargs": SCARCE_KV, "router_settings": NO_SLOW_START},
+    # One replica behind Serve's own ingress, and two with more streams than room.
     "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
     "readers": {
         "streaming": "handle",
         "engine_kwargs": SCARCE_KV,
         "router_settings": NO_SLOW_START,
     },
-    # A broadcast of ours counts as a request.
+    # So few at once that some wait in Serve's router. A broadcast of ours counts as one.
     "pair": {
         "streaming": "handle",
         "engine_kwargs": SCARCE_KV,
@@ -49,12 +52,16 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "engine_kwargs": {"kv_cache_memory_bytes": 128 << 20, "max_model_len": 16_384},
         "router_settings": NO_SLOW_START,
     },
-    "keyed": {"engine_kwargs": SCARCE_KV, "api_keys_file": str(RUN_DIR / "test-keys.yaml")},
+    "keyed": {
+        "replicas": 1,
+        "engine_kwargs": SCARCE_KV,
+        "api_keys_file": str(KEYS_FILE),
+    },
     "keyed_handle": {
         "streaming": "handle",
         "replicas": 1,
         "engine_kwargs": SCARCE_KV,
-        "api_keys_file": str(RUN_DIR / "test-keys.yaml"),
+        "api_keys_file": str(KEYS_FILE),
     },
     "soaked": dict(SOAK),
     "scaling": {
@@ -109,6 +116,8 @@ class Slot:
     def take(self, name: str) -> Service:
         if self._name != name or self._service is None:
             self.leave()
+            RUN_DIR.mkdir(exist_ok=True)
+            KEYS_FILE.write_text(KEYS)
             context = service(overrides=OVERRIDES[name], port=free_port())
             self._service = self._stack.enter_context(context)
             self._name = name
@@ -172,8 +181,8 @@ class Client:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        headers = service.config.authorization()
-        self.http = httpx.Client(trust_env=False, timeout=120.0, headers=headers)
+        self.headers = service.config.authorization()
+        self.http = httpx.Client(trust_env=False, timeout=120.0, headers=self.headers)
 
     def chat(self, prompt: str = "Hello", **more: Any) -> Answer:
         messages = [{"role": "user", "content": prompt}]
@@ -244,67 +253,20 @@ def _read_stream(response: httpx.Response) -> Answer:
     return Answer(response.status_code, b"", tuple(chunks), tuple(times))
 
 
-def _client(slot: Slot, name: str) -> Iterator[Client]:
-    client = Client(slot.take(name))
-    with client.http:
-        yield client
-        # Blocks free, streams forgotten, and no step that Andes could not plan.
-        assert all(r.plan_failures_total == 0 for r in client.settled().values())
+def client_of(name: str) -> Any:
+    """The fixture of that name: a client of that service, which is idle afterwards."""
+
+    @pytest.fixture(name=name)
+    def fixture(slot: Slot) -> Iterator[Client]:
+        client = Client(slot.take(name))
+        with client.http:
+            yield client
+            # Blocks free, streams forgotten, and no step that Andes could not plan.
+            assert all(r.plan_failures_total == 0 for r in client.settled().values())
+
+    return fixture
 
 
-@pytest.fixture
-def direct(slot: Slot) -> Iterator[Client]:
-    """Two replicas, streaming through HAProxy."""
-    yield from _client(slot, "direct")
-
-
-@pytest.fixture
-def long(slot: Slot) -> Iterator[Client]:
-    """Two replicas, streaming through HAProxy, with room for long streams."""
-    yield from _client(slot, "long")
-
-
-@pytest.fixture
-def pair(slot: Slot) -> Iterator[Client]:
-    """Two replicas behind Serve's own ingress."""
-    yield from _client(slot, "pair")
-
-
-@pytest.fixture
-def readers(slot: Slot) -> Iterator[Client]:
-    """Two replicas behind Serve's own ingress, for more streams than they have room for."""
-    yield from _client(slot, "readers")
-
-
-@pytest.fixture
-def handle(slot: Slot) -> Iterator[Client]:
-    """One replica behind Serve's own ingress."""
-    yield from _client(slot, "handle")
-
-
-@pytest.fixture
-def keyed(slot: Slot) -> Iterator[Client]:
-    """Two replicas, streaming through HAProxy, that ask for a key."""
-    RUN_DIR.mkdir(exist_ok=True)
-    (RUN_DIR / "test-keys.yaml").write_text(KEYS)
-    yield from _client(slot, "keyed")
-
-
-@pytest.fixture
-def keyed_handle(slot: Slot) -> Iterator[Client]:
-    """One replica behind Serve's own ingress, which asks for a key."""
-    RUN_DIR.mkdir(exist_ok=True)
-    (RUN_DIR / "test-keys.yaml").write_text(KEYS)
-    yield from _client(slot, "keyed_handle")
-
-
-@pytest.fixture
-def soaked(slot: Slot) -> Iterator[Client]:
-    """Two replicas, streaming through HAProxy, as `andes soak` starts them."""
-    yield from _client(slot, "soaked")
-
-
-@pytest.fixture
-def scaling(slot: Slot) -> Iterator[Client]:
-    """One replica, or two while readers need them."""
-    yield from _client(slot, "scaling")
+direct, handle, pair, readers = map(client_of, ("direct", "handle", "pair", "readers"))
+keyed, keyed_handle = map(client_of, ("keyed", "keyed_handle"))
+long, soaked, scaling = map(client_of, ("long", "soaked", "scaling"))

@@ -85,7 +85,7 @@ def start_engine(endpoint: str) -> Iterator[Callable[..., subprocess.Popen[str]]
 
 
 def _until(
-    receiver: ReportReceiver, wanted: Callable[[EngineReport], bool], timeout_s: float = 20
+    receiver: ReportReceiver, wanted: Callable[[EngineReport], bool], timeout_s: float = 60
 ) -> EngineReport:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:

@@ -17,7 +17,7 @@ def is_of_epoch(epoch: str, report: EngineReport) -> bool:
 
 
 def until_refused(receiver: ReportReceiver, total: int) -> None:
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 60
     while receiver.refused_total < total:
         assert time.monotonic() < deadline_s, f"refused {receiver.refused_total}"
         receiver.latest()

@@ -50,7 +50,7 @@ def start():
 
     yield popen
     for process in started:
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import ExitStack
 
 import psutil
@@ -42,9 +41,9 @@ def test_what_is_frozen_stands_still_and_goes_on() -> None:
         process = psutil.Process(writes.pid)
         thread = threading.Thread(target=freeze, args=(process, 1.0))
         thread.start()
-        deadline_s = time.monotonic() + 0.9
-        while process.status() != psutil.STATUS_STOPPED:
-            assert time.monotonic() < deadline_s
-        thread.join()
+        seen = set()
+        while thread.is_alive():
+            seen.add(process.status())
+        assert psutil.STATUS_STOPPED in seen
         assert process.status() != psutil.STATUS_STOPPED
         writes.kill()

@@ -176,7 +176,9 @@ def test_a_reader_who_is_slow_gets_no_jump(run: Run, make_source: Any, burst: An
     run(main())
 
 
-@pytest.mark.parametrize("stream", [["a"], iter("a"), None, "text"], ids=repr)
+@pytest.mark.parametrize(
+    "stream", [["a"], iter("a"), None, "text"], ids=["list", "iterator", "none", "text"]
+)
 def test_a_stream_of_a_client_that_blocks_is_refused(
     run: Run, read: Any, stream: Any
 ) -> None:

@@ -11,7 +11,7 @@ from ray.serve._private.test_utils import MockTimer
 from router.request_router import MAX_UNHEARD_S, QoERequestRouter
 from telemetry.broadcast import ReportBroadcaster
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture

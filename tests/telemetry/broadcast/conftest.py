@@ -44,7 +44,7 @@ def listener() -> Iterator[ReportListener]:
 
 
 def _until_heard(
-    listener: ReportListener, wanted: Callable[[EngineReport], bool], timeout_s: float = 10
+    listener: ReportListener, wanted: Callable[[EngineReport], bool], timeout_s: float = 60
 ) -> EngineReport:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:

@@ -25,7 +25,7 @@ UntilHeard = Callable[..., EngineReport]
 
 
 def until_refused(listener: ReportListener, total: int) -> None:
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 60
     while listener.refused_total < total:
         assert time.monotonic() < deadline_s, f"refused {listener.refused_total}"
         assert listener.poll() == []
@@ -39,7 +39,7 @@ def test_one_listener_hears_every_replica_by_its_own_name(
     replicas = [ReportBroadcaster(HOST, engine.latest) for engine in engines]
     listener.listen_to({i: replica.endpoint for i, replica in enumerate(replicas)})
     heard: dict[Hashable, EngineReport] = {}
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while len(heard) < 3 and time.monotonic() < deadline_s:
         heard.update(listener.poll())
     assert heard == {i: engine.report for i, engine in enumerate(engines)}
@@ -58,7 +58,7 @@ def test_a_replica_without_news_says_the_same_again(
         listener.connect("r", replica.endpoint)
         first = until_heard(listener, lambda r: True)
         heard: list[tuple[Hashable, EngineReport]] = []
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         while len(heard) < 3 and time.monotonic() < deadline_s:
             heard += listener.poll()
             time.sleep(0.01)
@@ -212,7 +212,7 @@ def _refuses_what_is_no_report(
         name + encode(make_report(seq=9, schema=SCHEMA + 1)),
         b"x" * NAME_BYTES + encode(good),
     ]
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 60
     while not listener.poll():
         assert time.monotonic() < deadline_s
         stranger.send(name + encode(good))
