@@ -27,6 +27,8 @@ from telemetry.report import EngineReport
 
 # 3,072 tokens an engine: a dozen streams do not fit.
 SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
+# Requests that an engine holds where a test floods it.
+LIMIT = 24
 # A replica that replaces a dead one gets its share at once: tests look at shares.
 NO_SLOW_START = {"slow_start_s": 0.0}
 OVERRIDES: dict[str, dict[str, Any]] = {
@@ -37,11 +39,10 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "engine_kwargs": SCARCE_KV,
         "router_settings": NO_SLOW_START,
     },
-    # A broadcast of ours counts as a request.
     "pair": {
         "streaming": "handle",
         "engine_kwargs": SCARCE_KV,
-        "max_ongoing_requests": 6,
+        "max_ongoing_requests": LIMIT,
         "router_settings": NO_SLOW_START,
     },
     # Whoever waits is moved, whatever its reader wins by it.
@@ -54,7 +55,11 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "engine_kwargs": {"kv_cache_memory_bytes": 128 << 20, "max_model_len": 16_384},
         "router_settings": NO_SLOW_START,
     },
-    "keyed": {"engine_kwargs": SCARCE_KV, "api_keys_file": str(RUN_DIR / "test-keys.yaml")},
+    "keyed": {
+        "engine_kwargs": SCARCE_KV,
+        "max_ongoing_requests": LIMIT,
+        "api_keys_file": str(RUN_DIR / "test-keys.yaml"),
+    },
     "keyed_handle": {
         "streaming": "handle",
         "replicas": 1,
