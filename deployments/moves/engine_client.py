@@ -96,6 +96,12 @@ def moving(llm_class: Any) -> Any:
                 async for output in outputs:
                     yield source.piece(output)
 
+        def check_admission(self, *args: Any, **kwargs: Any) -> None:
+            source = WRITTEN_FOR.get()
+            # What comes back was taken long ago, however full it is by now.
+            if source is None or not source.is_back:
+                super().check_admission(*args, **kwargs)
+
         async def add_request(self, *args: Any, **kwargs: Any) -> Any:
             queue = await super().add_request(*args, **kwargs)
             if (source := WRITTEN_FOR.get()) is not None:
@@ -117,6 +123,7 @@ class EngineSource:
 
     Attributes:
         queue: Where the engine client puts what the engine writes; None before it is asked.
+        is_back: Whether the local engine had it before.
     """
 
     def __init__(
@@ -133,6 +140,7 @@ class EngineSource:
         self._request_id = request_id
         self._options = options
         self.queue: Any = None
+        self.is_back = False
         self.request_key = serve_key(request_id + ANY_SUFFIX)
         self.fields: dict[str, Any] = params.extra_args or {}
         self.prompt_tokens = len(prompt["prompt_token_ids"])
@@ -140,7 +148,7 @@ class EngineSource:
 
     async def start(self, resume_fields: dict[str, Any]) -> AsyncGenerator[Any, None]:
         """Have the local engine write it, or what is left of it."""
-        self.queue = None
+        self.is_back, self.queue = self.queue is not None, None
         params = self._continuing(resume_fields) if resume_fields else self._params
         options = self._options
         outputs = self._generate(self._prompt, params, self._request_id, **options)

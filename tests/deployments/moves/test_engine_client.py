@@ -170,7 +170,7 @@ class Peer:
 
 @pytest.mark.parametrize("cut", [0, 10])
 async def test_a_stream_whose_new_replica_dies_comes_back_whole(
-    llm: Any, always: MoveSettings, reports: Any, cut: int
+    llm: Any, always: MoveSettings, reports: Any, cut: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = sampling(max_tokens=400)
     whole = await read(llm.generate(PROMPT, params, "whole"))
@@ -186,6 +186,9 @@ async def test_a_stream_whose_new_replica_dies_comes_back_whole(
     if cut:
         await llm.pause_generation(mode="keep", clear_cache=False)
     rest = asyncio.create_task(read(outputs))
+    await until(lambda: source.queue)
+    # Others have taken its place.
+    monkeypatch.setattr(llm.scheduler_config, "max_num_queued_reqs", 0)
     try:
         await until(lambda: peer.asked or moves.look())
         await until(lambda: moves.counts["returned"])
