@@ -128,9 +128,10 @@ _EXPECTATION = (
     ),
     Panel(
         "Refused",
-        "Streams a second that were refused with HTTP 503, since no first token could come "
-        "within their patience. They count as QoE 0. Above 0 for long: too few replicas.",
-        ((q.rate(c.REFUSED, "replica"), "{{replica}}"),),
+        "Streams a second that were refused with HTTP 503: no first token could come "
+        "within their patience, which counts as QoE 0, or the engine was full. Above 0 for "
+        "long: too few replicas.",
+        ((q.rate(c.REFUSED, "reason"), "{{reason}}"),),
         "capacity-exhausted",
         width=6,
         unit="suffix:/s",

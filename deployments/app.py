@@ -40,6 +40,7 @@ ROUTER_CLASSES = {
     "round_robin": "ray.serve.experimental.round_robin_router.RoundRobinRouter",
 }
 ROUTING_STATS_PERIOD_S = 1.0
+SERVE_SLACK = 2
 # Serve replaces a replica after three failures. It answers for itself, whatever its engine
 # computes, so one that does not answer is not busy.
 HEALTH_CHECK_PERIOD_S, HEALTH_CHECK_TIMEOUT_S = 2.0, 10.0
@@ -103,7 +104,10 @@ def llm_config(args: AppArgs) -> LLMConfig:
         accelerator_type=args.accelerator_type,
         placement_group_config={"bundle_per_worker": bundle},
         engine_kwargs=engine_kwargs(accelerator, args.engine_kwargs)
-        | {"scheduler_cls": SCHEDULER_CLASS},
+        | {
+            "scheduler_cls": SCHEDULER_CLASS,
+            "max_num_queued_reqs": args.max_ongoing_requests,
+        },
         runtime_env={
             "env_vars": env | {SETTINGS_ENV: args.scheduler_settings.model_dump_json()}
         },
@@ -122,7 +126,8 @@ def llm_config(args: AppArgs) -> LLMConfig:
 def _deployment_config(args: AppArgs) -> dict[str, Any]:
     return {
         **_number_of_replicas(args),
-        "max_ongoing_requests": args.max_ongoing_requests,
+        # The engine's own limit answers; beyond Serve's, requests would wait in silence.
+        "max_ongoing_requests": SERVE_SLACK * args.max_ongoing_requests,
         "graceful_shutdown_timeout_s": args.graceful_shutdown_timeout_s,
         "ray_actor_options": {"num_cpus": 0},
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,

@@ -102,9 +102,9 @@ class AppArgs(_Strict):
         default=1.0, description="CPUs Ray sets aside for each replica; may be a fraction."
     )
     max_ongoing_requests: PositiveInt = Field(
-        default=10_000,
-        description="Requests of one replica; far above its batch, or Serve and not the "
-        "scheduler decides who waits.",
+        default=2_000,
+        description="Requests that an engine holds, waiting ones among them; more are "
+        "refused with 503. Far above its batch, or nobody waits for the scheduler.",
     )
     graceful_shutdown_timeout_s: float = Field(
         default=900.0,

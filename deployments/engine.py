@@ -25,6 +25,7 @@ RESERVED_KWARGS = {
     "served_model_name": "set `model.id`",
     "scheduler_cls": "set `scheduler`",
     "data_parallel_size": "set `replicas`",
+    "max_num_queued_reqs": "set `max_ongoing_requests`",
     "sse_keep_alive_interval": "set `keep_alive_interval_s`",
 }
 # The default binds every engine's threads to the first core.

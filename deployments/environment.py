@@ -25,9 +25,9 @@ LONGEST_STREAM_S = 3600
 SERVING_ENV: Mapping[str, str] = MappingProxyType(
     {
         # A stream's status waits for its first token. A replica that died without one, or
-        # that answers 502 as its engine is dead or full, has served nobody: HAProxy asks
-        # others, three times at most. 503 is for those refused, by the router or by an
-        # engine that their patience is too short for, and final.
+        # that answers 502 as its engine is dead, has served nobody: HAProxy asks others,
+        # three times at most. 503 is for those refused, by the router or by an engine that
+        # is full or that their patience is too short for, and final.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response 502",
         # What may be asked again is kept until it is answered, in a copy of the whole
         # buffer whatever is in it: of Serve's 8 MiB that is 8 MiB for every waiting stream.

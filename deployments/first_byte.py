@@ -3,7 +3,8 @@
 The first byte is that of a token, or of the comment that breaks a long silence. vLLM says
 200 at once and fails inside the stream. Held back, a failure before the first byte is an
 HTTP error, and HAProxy may ask another replica, since nothing was answered.
-What another replica must not be asked for, since patience is over, has a status of its own.
+What another replica must not be asked for, since patience is over or engines are full, has
+a status of its own.
 Serve LLM's ingress puts every error's message three times into a sentence of its own; a
 client is told the message.
 """
@@ -46,8 +47,9 @@ class FirstByteMiddleware:
 
     Invariants:
         A stream that begins with an error is that error, with its status; `failed` for one
-            of the server, and so for an engine that is full.
-        A stream that was refused is 503, and says after how many seconds to come again.
+            of the server.
+        What an engine refused, since it is full or patience is over, is 503, and says after
+            how many seconds to come again.
         An error's message is what the one who found it said, and nothing around it.
         Everything else goes through as it comes.
 

@@ -5,7 +5,9 @@ The engine is a process of its own, and what it told Ray itself would be lost.
 
 from __future__ import annotations
 
-from telemetry.catalogue import ENGINE_METRICS
+from collections.abc import Callable
+
+from telemetry.catalogue import ENGINE_METRICS, REFUSED
 from telemetry.channel import new_endpoint
 from telemetry.engine_metrics import MetricsReceiver
 from telemetry.instruments import Framework, Instruments
@@ -26,7 +28,10 @@ class ReplicaMetrics:
 
     Attributes:
         engine_endpoint: Where the engine must send its metrics.
+        num_refused: How many requests did not come as far as the engine, which was full.
     """
+
+    num_refused: Callable[[], int] = staticmethod(lambda: 0)
 
     def __init__(self, framework: Framework, period_s: float = PERIOD_S) -> None:
         self.engine_endpoint = new_endpoint()
@@ -38,7 +43,10 @@ class ReplicaMetrics:
         """Tell what the engine said last."""
         metrics = self._receiver.latest()
         if metrics is not None:
-            self._instruments.publish(metrics.epoch, metrics.values, metrics.info)
+            values = dict(metrics.values)
+            in_vain, _ = values.get(REFUSED.name, (0.0, 0.0))
+            values[REFUSED.name] = (in_vain, self.num_refused())
+            self._instruments.publish(metrics.epoch, values, metrics.info)
 
     def close(self) -> None:
         """Free the endpoint; a second call does nothing."""

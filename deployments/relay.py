@@ -18,6 +18,10 @@ DATA, DONE = "data: ", "data: [DONE]\n\n"
 SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE = 500, 502, 503
 
 
+# OpenAI's, and Anthropic's.
+_ERRORS = ('{"error"', '{"type":"error"')
+
+
 class BrokenOffError(Exception):
     """A replica ends a stream with an error that is its own, not the request's."""
 
@@ -155,7 +159,7 @@ class Relay:
 def error_of(event: str) -> dict[str, Any] | None:
     """The error of an event or a body that says nothing else; None for another one."""
     payload = event.removeprefix(DATA)
-    if not payload.startswith('{"error"'):
+    if not payload.startswith(_ERRORS):
         return None
     try:
         error = json.loads(payload)["error"]

@@ -7,7 +7,7 @@ a longer prompt.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from copy import copy
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.exceptions import VLLMValidationError
 
+from deployments.admission import EngineFullError, bounded
 from deployments.feedback import engine_ids
 from deployments.patience import OutOfPatienceError, refusing
 from qoe import resumed_token_ids
 from qoe.fields import RESUME_FIELD
 from scheduler.settings import SchedulerSettings
+from telemetry.report import EngineReport
 
 
 def resuming(llm_class: Any) -> Any:
@@ -64,29 +66,28 @@ class ResumableEngine(VLLMEngine):
         client = super()._start_async_llm_engine(*args)
         # Serve LLM names the class itself; which one depends on its router.
         default = SchedulerSettings.from_environment().default_expectation
-        client.__class__ = refusing(resuming(type(client)), default)
+        client.__class__ = refusing(resuming(bounded(type(client))), default)
         return client
 
     def chat(self, request: Any, raw_request_info: Any = None) -> AsyncGenerator[Any, None]:
         answer = super().chat(request, raw_request_info)
-        return answer if request.stream else self._told(answer, self._oai_serving_chat)
+        return self._told(answer, self._oai_serving_chat)
 
     def completions(
         self, request: Any, raw_request_info: Any = None
     ) -> AsyncGenerator[Any, None]:
         answer = super().completions(request, raw_request_info)
-        serving = self._oai_serving_completion
-        return answer if request.stream else self._told(answer, serving)
+        return self._told(answer, self._oai_serving_completion)
 
     async def _told(
         self, answer: AsyncGenerator[Any, None], serving: Any
     ) -> AsyncGenerator[Any, None]:
-        """An answer in one piece, or the error that Serve LLM does not know."""
+        """An answer, or the error that Serve LLM does not know."""
         async with aclosing(answer):
             try:
                 async for item in answer:
                     yield item
-            except OutOfPatienceError as error:
+            except (OutOfPatienceError, EngineFullError) as error:
                 yield self._make_error_response(serving, error)
 
     def kill(self) -> None:
@@ -97,6 +98,15 @@ class ResumableEngine(VLLMEngine):
         manager = self._engine_client.engine_core.resources.engine_manager
         for process in manager.processes:
             process.kill()
+
+    def watch_reports(self, latest: Callable[[], EngineReport | None]) -> None:
+        """Say by what the engine reports when a request that is refused may come again."""
+        self._engine_client.latest_report = latest
+
+    @property
+    def num_refused(self) -> int:
+        """Requests that were not taken since the engine was full."""
+        return int(self._engine_client.num_refused)
 
     def ids_of(self, request_id: str) -> list[str]:
         """What the engine calls the live answers to a request of this client's name."""

@@ -85,6 +85,9 @@ class AndesServer(LLMServer):
         # Another engine may have been named in the environment.
         if hasattr(self.engine, "kill"):
             self._pulse = EnginePulse(self.engine.is_sleeping, telemetry.heard)
+        if hasattr(self.engine, "watch_reports"):
+            self.engine.watch_reports(telemetry.latest)
+            metrics.num_refused = lambda: self.engine.num_refused
         self._watch = asyncio.create_task(self._watch_engine())
 
     def _get_default_engine_class(self) -> Any:

@@ -69,7 +69,8 @@ class Meter:
         values = {
             **streams.figures.values(streams.all_slots(), now_s),
             **activity.values(report.preemptions_total, report.plan_failures_total),
-            catalogue.REFUSED.name: (streams.refused_total,),
+            # Who is refused by a full engine never comes here: its replica counts them.
+            catalogue.REFUSED.name: (streams.refused_total, 0.0),
             catalogue.KV_BLOCKS.name: values_of(blocks),
             catalogue.KV_PREEMPTIBLE.name: values_of(report.kv_blocks_preemptible),
             catalogue.STREAMS.name: values_of((report.running, waiting, report.preempted)),

@@ -14,7 +14,8 @@ ASSUMED_RETRY_S = 5
 # Nobody can say more than a minute ahead what a load will be.
 MAX_RETRY_S = 60
 
-_REFUSAL = re.compile(rf"{PATIENCE_FIELD}=\S+: .* try again in (\d+) s\.")
+_FULL = "The engine is full"
+_REFUSAL = re.compile(rf"(?:{PATIENCE_FIELD}=\S+|{_FULL}): .* try again in (\d+) s\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,16 @@ def retry_after_s(num_waiting: int, mean_output_tokens: float, tokens_per_s: flo
         return ASSUMED_RETRY_S
     backlog_s = num_waiting * mean_output_tokens / tokens_per_s
     return min(max(math.ceil(backlog_s), 1), MAX_RETRY_S)
+
+
+def full_refusal(takes: str, retry_after_s: int) -> str:
+    """Why an engine takes no request now, for the person who sent it.
+
+    Args:
+        takes: What it holds at most, and does.
+        retry_after_s: When there may be room.
+    """
+    return f"{_FULL}: it takes {takes} at a time; try again in {retry_after_s} s."
 
 
 def retry_after_of(message: object) -> int | None:

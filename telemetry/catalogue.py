@@ -143,8 +143,9 @@ REFUSED = Metric(
     "andes_streams_refused",
     "counter",
     "engine",
-    "Streams that were refused, since no first token could come within their patience; "
-    "they ended with QoE 0.",
+    "Streams that were refused: no first token could come within their patience, and they "
+    "ended with QoE 0; or the engine was full, and never had them.",
+    {"reason": ("patience", "full")},
 )
 PREEMPTIONS = Metric(
     "andes_preemptions",

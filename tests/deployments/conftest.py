@@ -23,6 +23,7 @@ async def llm(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
     from vllm.v1.executor.abstract import Executor  # noqa: PLC0415
 
+    from deployments.admission import bounded  # noqa: PLC0415 - with vLLM
     from deployments.patience import refusing  # noqa: PLC0415
     from deployments.resumable import resuming  # noqa: PLC0415
 
@@ -45,7 +46,8 @@ async def llm(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
         ).create_engine_config()
         llm = AsyncLLM(config, Executor.get_class(config), log_stats=False)
         # As Serve LLM's engine does it.
-        llm.__class__ = refusing(resuming(type(llm)), PROFILES["reading"].expectation)
+        client_class = resuming(bounded(type(llm)))
+        llm.__class__ = refusing(client_class, PROFILES["reading"].expectation)
         yield llm
         assert not llm.output_processor.request_states
         llm.shutdown()

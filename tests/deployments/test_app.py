@@ -56,10 +56,16 @@ def test_every_router_gets_a_report_each_second(router: str) -> None:
     assert config.request_router_class.rsplit(".", 1)[1] in ROUTER_CLASSES[router]
 
 
-def test_serve_does_not_decide_who_waits() -> None:
+def test_the_engine_decides_who_waits_and_who_is_refused_and_serve_does_not() -> None:
     args = shipped()
-    limit = llm_config(args).deployment_config["max_ongoing_requests"]
+    config = llm_config(args)
+    limit = config.engine_kwargs["max_num_queued_reqs"]
     assert limit >= 10 * args.engine_kwargs["max_num_seqs"]
+    assert config.deployment_config["max_ongoing_requests"] >= 2 * limit
+    assert (
+        llm_config(shipped(max_ongoing_requests=7)).engine_kwargs["max_num_queued_reqs"]
+        == 7
+    )
 
 
 @pytest.mark.parametrize("autoscaling", [None, {"max_replicas": 4}])

@@ -43,6 +43,10 @@ def test_arguments_of_the_engine_and_its_front_end_are_accepted() -> None:
         ({"scheduler_cls": "x.Y"}, "args.engine_kwargs.scheduler_cls='x.Y'.*`scheduler`"),
         ({"model": "gpt"}, "args.engine_kwargs.model='gpt'.*`model.source`"),
         (
+            {"max_num_queued_reqs": 9},
+            "args.engine_kwargs.max_num_queued_reqs=9.*`max_ongoing_requests`",
+        ),
+        (
             {"sse_keep_alive_interval": 1},
             "args.engine_kwargs.sse_keep_alive_interval=1.*`keep_alive_interval_s`",
         ),

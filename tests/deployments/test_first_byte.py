@@ -19,7 +19,7 @@ REFUSAL = (
     "try again in 7 s."
 )
 REFUSED = json.dumps({"error": {"message": REFUSAL, "code": 503}}).encode()
-FULL = b'{"error":{"message":"The engine is currently busy.","code":503}}'
+FAILED = b'{"error":{"message":"The engine is paused.","code":503}}'
 DONE = b"data: [DONE]\n\n"
 
 
@@ -88,15 +88,15 @@ async def test_who_is_refused_is_told_when_to_come_again(is_stream: bool) -> Non
     assert json.loads(second["body"])["error"]["message"] == REFUSAL
 
 
-async def test_a_full_engine_has_another_one_asked() -> None:
-    first, second = await sent(start(JSON, 503), body(FULL, more=False))
+async def test_an_engine_that_fails_has_another_one_asked() -> None:
+    first, second = await sent(start(JSON, 503), body(FAILED, more=False))
     assert first["status"] == 502
     assert b"retry-after" not in dict(first["headers"])
-    assert second["body"] == FULL
+    assert second["body"] == FAILED
 
 
 async def test_a_word_of_a_reader_is_answered_as_it_is() -> None:
-    messages = [start(JSON, 503), body(FULL, more=False)]
+    messages = [start(JSON, 503), body(FAILED, more=False)]
     assert await sent(*messages, path="/v1/qoe/cmpl-1") == messages
 
 

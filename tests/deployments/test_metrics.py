@@ -73,3 +73,18 @@ def test_before_the_engine_says_anything_nothing_is_told() -> None:
     metrics.close()
     assert not framework.sets
     assert not framework.sums
+
+
+def test_whoever_the_replica_refused_is_counted_beside_those_of_the_engine() -> None:
+    framework: Any = Framework()
+    metrics = ReplicaMetrics(framework, period_s=0.01)
+    metrics.num_refused = lambda: 3
+    publisher = MetricsPublisher(metrics.engine_endpoint)
+    publisher.publish(told(1, finished=0.0))
+    name = catalogue.REFUSED.name
+    until(lambda: framework.sums[name] >= 3)
+    metrics.num_refused = lambda: 4
+    until(lambda: framework.sums[name] >= 4)
+    metrics.close()
+    publisher.close()
+    assert round(framework.sums[name]) == 4

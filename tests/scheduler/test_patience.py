@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.patience import Patience, retry_after_of, retry_after_s
+from scheduler.patience import Patience, full_refusal, retry_after_of, retry_after_s
 
 
 def waits(*rows: tuple[str, float, float, int]) -> Patience:
@@ -52,6 +52,12 @@ def test_a_refusal_says_what_was_asked_why_and_when_to_come_again(patience_s) ->
         f"qoe_patience_s={patience_s:g}: no first token could come within {patience_s:g} "
         "s; the engine is overloaded; try again in 7 s."
     )
+    assert retry_after_of(said) == 7
+
+
+def test_a_full_engine_says_so_and_when_to_come_again() -> None:
+    said = full_refusal("9 requests", 7)
+    assert said == "The engine is full: it takes 9 requests at a time; try again in 7 s."
     assert retry_after_of(said) == 7
 
 

@@ -28,6 +28,8 @@ from telemetry.report import EngineReport
 # 3,072 tokens an engine: a dozen streams do not fit.
 SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
 KEYS_FILE = RUN_DIR / "test-keys.yaml"
+# Requests that an engine holds where a test floods it.
+LIMIT = 24
 # A replica that replaces a dead one gets its share at once: tests look at shares.
 NO_SLOW_START = {"slow_start_s": 0.0}
 # A service each: a start takes a minute, so that a test takes one that is there.
@@ -40,11 +42,10 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "engine_kwargs": SCARCE_KV,
         "router_settings": NO_SLOW_START,
     },
-    # So few at once that some wait in Serve's router. A broadcast of ours counts as one.
     "pair": {
         "streaming": "handle",
         "engine_kwargs": SCARCE_KV,
-        "max_ongoing_requests": 6,
+        "max_ongoing_requests": LIMIT,
         "router_settings": NO_SLOW_START,
     },
     # Eight streams an engine that last for minutes.
@@ -55,6 +56,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "keyed": {
         "replicas": 1,
         "engine_kwargs": SCARCE_KV,
+        "max_ongoing_requests": LIMIT,
         "api_keys_file": str(KEYS_FILE),
     },
     "keyed_handle": {

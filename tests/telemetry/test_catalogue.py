@@ -9,7 +9,7 @@ from telemetry import catalogue
 from telemetry.catalogue import CATALOGUE, Metric, class_of
 from telemetry.report import TARGET_QOE
 
-REPLICAS, ROUTERS, MAX_SERIES = 16, 5, 1520
+REPLICAS, ROUTERS, MAX_SERIES = 16, 5, 1536
 # What Ray, Serve and vLLM put on series of their own accord.
 TAKEN_LABELS = {"application", "deployment", "replica", "WorkerId", "NodeAddress", "le"}
 
