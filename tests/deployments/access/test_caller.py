@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
+from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+from ray.serve._private.proxy_request_response import ASGIProxyRequest
 
 from deployments.access.caller import SCOPE_KEY, Caller, ShareBy, tenant_fields
 from qoe import Caps
@@ -66,6 +69,14 @@ def test_who_names_no_user_is_a_tenant_with_all_others_who_name_none(user: Any) 
 def test_an_address_is_that_of_the_connection_and_not_what_a_header_claims() -> None:
     claims = ((b"x-forwarded-for", b"6.6.6.6"), (b"forwarded", b"for=6.6.6.6"))
     assert tenant("address", headers=claims) == tenant("address")
+
+
+def test_serves_own_proxy_tells_replicas_the_address_and_haproxy_does_not() -> None:
+    scope = {"type": "http", "client": ("10.0.0.7", 40_000), "headers": []}
+    asked = ASGIProxyRequest(scope, None, None)  # type: ignore[arg-type]
+    sent = pickle.loads(asked.serialized_replica_arg("proxy"))
+    assert sent.asgi_scope["client"] == ("10.0.0.7", 40_000)
+    assert "forwardfor" not in HAPROXY_CONFIG_TEMPLATE
 
 
 def test_one_client_has_one_address_of_ipv6_however_many_it_owns() -> None:
