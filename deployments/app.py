@@ -18,7 +18,10 @@ from deployments.engine import (
     require_engine_kwargs,
     resolve_accelerator,
 )
-from deployments.environment import require_streaming_environment
+from deployments.environment import (
+    require_client_addresses,
+    require_streaming_environment,
+)
 from deployments.llm_router import serve_router
 from deployments.model import is_local, resolve_source
 from deployments.server import (
@@ -56,6 +59,8 @@ def build_app(args: dict[str, Any] | AppArgs) -> Application:
     parsed = args if isinstance(args, AppArgs) else AppArgs.parse(args)
     require_engine_kwargs(parsed.engine_kwargs)
     require_streaming_environment(parsed.streaming)
+    if parsed.share_by == "address":
+        require_client_addresses()
     load_keys(parsed.api_keys_file, parsed.caps.caps())
     serving: dict[str, Any] = {"llm_configs": [llm_config(parsed)]}
     if parsed.streaming == "handle":

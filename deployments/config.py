@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from deployments.access.caller import ShareBy
 from deployments.access.caps import CapArgs
 from deployments.config_errors import ConfigError, lines_of
 from qoe import PROFILES, Expectation
@@ -110,8 +111,7 @@ class AppArgs(_Strict):
         default=900.0,
         ge=0.0,
         le=86_400.0,
-        description="How long a replica that is to go, by an upgrade or a smaller fleet, "
-        "may take to end the streams it has; then they are cut.",
+        description="How long a replica that is to go may take to end its streams.",
     )
     scheduler: PolicyName = Field(
         default="andes",
@@ -145,6 +145,9 @@ class AppArgs(_Strict):
         min_length=1,
         description="A list of API keys, on every node; null for those of the "
         "environment, or none.",
+    )
+    share_by: ShareBy = Field(
+        default="key", description="What tells those apart who share an engine."
     )
     streaming: Literal["direct", "handle"] = Field(
         default="direct",
@@ -190,7 +193,12 @@ class AppArgs(_Strict):
         return given
 
     @model_validator(mode="after")
-    def _router_is_ours(self) -> Self:
+    def _path_and_router_can_do_it(self) -> Self:
+        if self.share_by == "address" and self.streaming == "direct":
+            raise ValueError(
+                "share_by='address' is invalid with streaming='direct': Serve's HAProxy "
+                "tells no replica the address of a client. Set streaming: handle"
+            )
         if self.router_settings and self.router != "qoe":
             raise ValueError(
                 f"router_settings={shown(self.router_settings)} is invalid: "

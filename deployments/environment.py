@@ -73,6 +73,21 @@ def require_streaming_environment(
         )
 
 
+def require_client_addresses(environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse a start that tells clients apart by an address that nobody would be told.
+
+    Raises:
+        ConfigError: HAProxy stands before the proxies of Serve.
+    """
+    if environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":
+        raise ConfigError(
+            "args.share_by='address' cannot work with RAY_SERVE_ENABLE_HA_PROXY=1: HAProxy "
+            "tells no replica the address of a client. Stop Ray, "
+            "`unset RAY_SERVE_ENABLE_HA_PROXY`, and start `ray start` and `serve run` "
+            "again without it."
+        )
+
+
 @contextmanager
 def variable(name: str, value: str) -> Iterator[None]:
     """Set an environment variable of this process for the length of a `with` block."""

@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from deployments.access.caller import Caller, caller_of, path_of
+from deployments.access.caller import (
+    Caller,
+    ShareBy,
+    caller_of,
+    path_of,
+    tenant_fields,
+)
 from deployments.continuation import continuation_refusal
 from deployments.json_bodies import MAX_DEPTH, can_be_written, nests_too_deep
 from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
 from qoe.expectation import named, shown
 from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
-from qoe.tenant import NOBODY, SHARE_FIELD, TENANT_FIELD, parse_tenant
+from qoe.tenant import SHARE_FIELD, TENANT_FIELD, parse_tenant
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -99,7 +105,7 @@ def admitted(
     # Nobody watches the tokens of an answer in one piece: it claims nothing by itself.
     is_stream = body.get("stream") not in (None, False)
     claims = is_stream or any(name in fields for name in EXPECTATION_FIELDS)
-    return (added if claims else {}) | _tenant_of(caller)
+    return added if claims else {}
 
 
 def _admit(
@@ -111,7 +117,6 @@ def _admit(
     try:
         added = admit(fields, default, caller.caps, caller.profile)
         parse_tenant(fields)
-        _require_own_tenant(fields, caller)
         received = parse_progress(fields).tokens
     except ExpectationError as error:
         raise RequestRefusedError(Refusal(error.field, str(error))) from None
@@ -120,19 +125,15 @@ def _admit(
     return added
 
 
-def _tenant_of(caller: Caller) -> dict[str, object]:
-    if caller.name is None:
-        return {}
-    tenant: dict[str, object] = {TENANT_FIELD: caller.name}
-    if caller.share != NOBODY.share:
-        tenant[SHARE_FIELD] = caller.share
-    return tenant
-
-
-def _require_own_tenant(fields: Mapping[str, object], caller: Caller) -> None:
+def _require_no_tenant(body: Mapping[str, object]) -> None:
+    """Refuse what a client says of whose it is: it could be somebody else each time."""
+    given = body.get(FIELDS_KEY)
+    fields = {**(given if isinstance(given, Mapping) else {}), **_extra_args(body)}
     for name in (TENANT_FIELD, SHARE_FIELD):
-        if caller.name is not None and name in fields:
-            raise ExpectationError(name, fields[name], "left out: the API key says whose")
+        if name in fields:
+            expected = "left out: the deployment says whose a request is"
+            error = ExpectationError(name, fields[name], expected)
+            raise RequestRefusedError(Refusal(name, str(error)))
 
 
 def _extra_args(body: Mapping[str, object]) -> Mapping[str, object]:
@@ -156,8 +157,8 @@ class QoEFieldsMiddleware:
 
     Invariants:
         The app reads the same body, message by message, and then the same disconnect;
-            where whoever asks has a profile or caps of its own, the same with the fields
-            that say so.
+            where whoever asks has a profile, caps or a share of its own, the same with the
+            fields that say so.
         What the app sends is not touched.
         A body that is not a JSON object goes through as it came, unless nobody could read
             it: it nests too deep, or an answer that quotes it could not be written.
@@ -165,9 +166,12 @@ class QoEFieldsMiddleware:
             query, in a header.
     """
 
-    def __init__(self, app: ASGIApp, *, default: Expectation) -> None:
+    def __init__(
+        self, app: ASGIApp, *, default: Expectation, share_by: ShareBy = "key"
+    ) -> None:
         self._app = app
         self._default = default
+        self._share_by = share_by
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _may_carry_fields(scope):
@@ -203,12 +207,18 @@ class QoEFieldsMiddleware:
             return None
         if not isinstance(request, dict):
             return None
-        added = self._added(request, caller_of(scope))
+        _require_no_tenant(request)
+        tenant = tenant_fields(scope, request, self._share_by)
+        added = self._added(request, caller_of(scope)) | tenant
         if not can_be_written(body, request):
             raise RequestRefusedError(_NO_JSON)
-        if not added:
+        fields = request.get(FIELDS_KEY) or {}
+        # Those that are no mapping are vLLM's to refuse.
+        if not added or not isinstance(fields, dict):
             return None
-        request[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added
+        request[FIELDS_KEY] = fields | added
+        if tenant and isinstance(params := request.get(PARAMS_KEY), dict):
+            params[EXTRA_KEY] = {**_extra_args(request), **tenant}
         return json.dumps(request).encode()
 
     def _added(self, request: Mapping[str, object], caller: Caller) -> dict[str, object]:

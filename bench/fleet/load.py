@@ -1,4 +1,4 @@
-"""The load of a run as columns: 56 bytes a stream, however many there are."""
+"""The load of a run as columns: 64 bytes a stream, however many there are."""
 
 from __future__ import annotations
 
@@ -11,23 +11,36 @@ from bench.load import PlannedStream
 from qoe import Expectation
 from qoe.expectation import TTFT_RANGE_S
 from qoe.metrics import Floats, digestion_starts
+from qoe.tenant import Tenant
 
 
 class LoadColumns:
     """Streams in order of arrival; each is made when it is asked for."""
 
     def __init__(self, streams: Iterable[PlannedStream]) -> None:
-        numbers = chain.from_iterable(map(_numbers, streams))
-        self._columns: Floats = np.fromiter(numbers, dtype=np.float64).reshape(-1, 7)
+        # A row for each tenant; they are few beside the streams.
+        rows: dict[Tenant, int] = {}
+        numbers = chain.from_iterable(
+            (*_numbers(stream), rows.setdefault(stream.tenant, len(rows)))
+            for stream in streams
+        )
+        self._columns: Floats = np.fromiter(numbers, dtype=np.float64).reshape(-1, 8)
+        self._tenants = list(rows)
 
     def __len__(self) -> int:
         return int(self._columns.shape[0])
 
     def __getitem__(self, row: int) -> PlannedStream:
         numbers: list[float] = self._columns[row].tolist()
-        arrival_s, inputs, outputs, ttft_s, tds, weight, patience_s = numbers
+        arrival_s, inputs, outputs, ttft_s, tds, weight, patience_s, tenant = numbers
         expectation = Expectation(ttft_s, tds, weight, patience_s or None)
-        return PlannedStream(arrival_s, int(inputs), int(outputs), expectation)
+        return PlannedStream(
+            arrival_s,
+            int(inputs),
+            int(outputs),
+            expectation,
+            tenant=self._tenants[int(tenant)],
+        )
 
     def __iter__(self) -> Iterator[PlannedStream]:
         return (self[row] for row in range(len(self)))
@@ -60,6 +73,7 @@ def continued(stream: PlannedStream, delivered_at_s: Floats) -> PlannedStream:
         stream.input_tokens + count,
         stream.output_tokens - count,
         Expectation(ttft_s, tds, stream.expectation.weight),
+        tenant=stream.tenant,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from deployments.access.caller import ShareBy
 from deployments.access.caps import CapArgs
 from deployments.access.keys import Keyring, load_keys
 from deployments.access.middleware import AccessMiddleware
@@ -26,10 +27,11 @@ class AccessSettings(BaseModel):
 
     caps: CapArgs = CapArgs()
     api_keys_file: str | None = None
+    share_by: ShareBy = "key"
 
     @classmethod
     def of(cls, args: AppArgs) -> Self:
-        return cls(caps=args.caps, api_keys_file=args.api_keys_file)
+        return cls(caps=args.caps, api_keys_file=args.api_keys_file, share_by=args.share_by)
 
 
 def guard(
@@ -53,7 +55,7 @@ def guard(
     keys = load_keys(settings.api_keys_file, caps, environ)
     if not keys:
         logger.warning("There is no API key: whoever reaches this service may use it.")
-    app.add_middleware(QoEFieldsMiddleware, default=default)
+    app.add_middleware(QoEFieldsMiddleware, default=default, share_by=settings.share_by)
     app.add_middleware(
         AccessMiddleware, caps=caps, keyring=Keyring.of(keys, caps) if keys else None
     )

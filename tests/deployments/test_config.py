@@ -132,6 +132,13 @@ def test_an_order_of_vllms_own_is_refused_where_andes_orders() -> None:
     AppArgs.parse(MODEL | {"engine_kwargs": priority, "scheduler": "fcfs"})
 
 
+def test_clients_are_told_apart_by_their_address_where_there_is_one() -> None:
+    said = refusal(share_by="address")
+    assert "share_by='address' is invalid with streaming='direct': Serve's HAProxy" in said
+    AppArgs.parse(MODEL | {"share_by": "address", "streaming": "handle"})
+    assert "args.share_by='ip'" in refusal(share_by="ip")
+
+
 def test_transfers_need_somebody_who_makes_them() -> None:
     offload = {"andes": {"resume": "offload"}}
     assert "andes.resume='offload' is invalid without a KV connector" in refusal(**offload)

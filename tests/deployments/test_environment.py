@@ -14,6 +14,7 @@ from deployments.config_errors import ConfigError
 from deployments.environment import (
     SERVING_ENV,
     STREAMING_ENV,
+    require_client_addresses,
     require_streaming_environment,
     variable,
 )
@@ -55,6 +56,12 @@ def test_handles_need_no_environment() -> None:
 def test_handles_refuse_the_variable_that_takes_them_away() -> None:
     with pytest.raises(ConfigError, match="unset RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"):
         require_streaming_environment("handle", STREAMING_ENV)
+
+
+def test_addresses_are_refused_where_haproxy_hides_them() -> None:
+    require_client_addresses({"RAY_SERVE_ENABLE_HA_PROXY": "0"})
+    with pytest.raises(ConfigError, match="unset RAY_SERVE_ENABLE_HA_PROXY"):
+        require_client_addresses({"RAY_SERVE_ENABLE_HA_PROXY": "1"})
 
 
 @pytest.mark.parametrize("before", [None, "was here"])

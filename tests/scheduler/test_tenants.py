@@ -81,6 +81,16 @@ def test_a_row_goes_to_the_next_tenant_with_the_last_stream() -> None:
     assert shares.used_s.tolist() == [0.0, 0.0]
 
 
+def test_strangers_that_come_and_go_leave_nothing_behind() -> None:
+    table = tenants(regular=1.0)
+    for number in range(10_000):
+        table.leave(table.join(Tenant(f"stranger-{number}")), 10, 10)
+    assert len(table) == 1
+    shares = table.shares(np.array([0, table.join(Tenant("last"))]))
+    assert shares is not None
+    assert shares.used_s.size == shares.share.size == 2
+
+
 @pytest.mark.parametrize("held", [10.0, 500.0])
 def test_an_answer_pays_for_the_memory_it_holds(held: float) -> None:
     prices = Prices(StepTime(1.0, 0.0, 0.0), 1000.0, 10)

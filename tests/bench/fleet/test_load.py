@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from bench.fleet.load import LoadColumns, continued
 from bench.load import PlannedStream
 from qoe import Expectation, StreamTable
+from qoe.tenant import Tenant
 
 expectations = st.builds(
     Expectation,
@@ -19,6 +20,7 @@ streams = st.builds(
     input_tokens=st.integers(1, 30_000),
     output_tokens=st.integers(1, 30_000),
     expectation=expectations,
+    tenant=st.builds(Tenant, st.sampled_from(["", "a", "b"]), st.sampled_from([1.0, 3.0])),
 )
 
 
@@ -42,6 +44,7 @@ def test_a_continued_stream_is_as_urgent_as_the_whole_and_as_old(
     assert rest.output_tokens == whole.output_tokens - len(gaps_s)
     assert rest.expectation.tds == whole.expectation.tds
     assert rest.expectation.weight == whole.expectation.weight
+    assert rest.tenant == whole.tenant
     now_s = came_s[-1] + later_s
     assert slack_s(rest, [], now_s) == pytest.approx(slack_s(whole, came_s, now_s))
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deployments.access import guard as module
-from deployments.access.caller import caller_of
+from deployments.access.caller import ShareBy, caller_of
 from deployments.access.caps import CapArgs
 from deployments.access.guard import AccessSettings, guard
 from deployments.access.keys import KEYS_ENV
@@ -27,7 +27,7 @@ from qoe import PROFILES, Feedback
 APP, VOICE = "a" * 32, "v" * 32
 KEYS = f"""
 - {{name: app, key: {APP}, max_requests_per_s: 2}}
-- {{name: voice, key: {VOICE}, default_profile: listening, max_weight: 3}}
+- {{name: voice, key: {VOICE}, default_profile: listening, max_weight: 3, share: 2}}
 """
 STREAM = "chatcmpl-5f0c2d3a-1111-4222-8333-444455556666"
 GUARDED = [
@@ -77,7 +77,9 @@ async def _qoe(request: Request) -> Response:
     return await respond(request.path_params["request_id"], request, tell, limit)
 
 
-def _app(keys: str, root_path: str = "", **caps: float) -> httpx.AsyncClient:
+def _app(
+    keys: str, root_path: str = "", share_by: ShareBy = "key", **caps: float
+) -> httpx.AsyncClient:
     async def plain(_: Request) -> Response:
         return PlainTextResponse("well")
 
@@ -85,12 +87,13 @@ def _app(keys: str, root_path: str = "", **caps: float) -> httpx.AsyncClient:
         routes=[
             Route("/v1/chat/completions", engine, methods=["POST"]),
             Route("/v1/models", engine),
+            Route("/inference/v1/generate", engine, methods=["POST"]),
             Route(PATH, _qoe, methods=["POST"]),
             *(Route(path, plain) for path in ("/health", "/ping", "/metrics")),
         ]
     )
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"])
-    settings = AccessSettings(caps=CapArgs(**caps))
+    settings = AccessSettings(caps=CapArgs(**caps), share_by=share_by)
     guard(app, settings, PROFILES["reading"].expectation, {KEYS_ENV: keys})
     mount_demo_page(app, FleetReports(Replicas))
     return httpx.AsyncClient(
@@ -172,7 +175,7 @@ async def test_a_request_is_served_as_its_key_says(guarded: httpx.AsyncClient) -
 
     voice = (await ask(VOICE)).json()
     assert voice["caller"] == "voice"
-    own = {"qoe_profile": "listening", "qoe_tenant": "voice"}
+    own = {"qoe_profile": "listening", "qoe_tenant": "voice", "qoe_share": 2.0}
     assert voice["asked"]["vllm_xargs"] == own
     assert (await ask(APP)).json()["asked"]["vllm_xargs"] == {"qoe_tenant": "app"}
     assert (await ask(VOICE, qoe_weight=3)).status_code == 200
@@ -184,6 +187,47 @@ async def test_a_request_is_served_as_its_key_says(guarded: httpx.AsyncClient) -
         "qoe_weight=2 is invalid: it must be from 0.01 to 1 readers here; the operator "
         "sets that limit with args.caps.max_weight."
     )
+
+
+async def test_the_deployments_setting_tells_tenants_apart() -> None:
+    async with _app("", share_by="user") as client:
+        answers = [
+            await client.post("/v1/chat/completions", json={"user": user})
+            for user in ("a", "b", None)
+        ]
+    fields = [answer.json()["asked"].get("vllm_xargs", {}) for answer in answers]
+    assert len({f["qoe_tenant"] for f in fields[:2]}) == 2
+    assert not fields[2]
+
+
+@pytest.mark.parametrize("keys", ["", KEYS], ids=["no key", "key"])
+@pytest.mark.parametrize(("name", "value"), [("qoe_tenant", "other"), ("qoe_share", 100)])
+async def test_nobody_says_whose_its_request_is(name: str, value: Any, keys: str) -> None:
+    fields = {name: value}
+    async with _app(keys) as client:
+        for path, body in [
+            ("/v1/chat/completions", {"vllm_xargs": fields}),
+            ("/inference/v1/generate", {"sampling_params": {"extra_args": fields}}),
+        ]:
+            answer = await client.post(path, json=body, headers=bearer(VOICE))
+            error = answer.json()["error"]
+            assert (answer.status_code, error["param"]) == (400, name)
+            assert "it must be left out: the deployment says whose" in error["message"]
+
+
+async def test_parameters_that_go_to_the_engine_as_they_are_say_whose_they_are(
+    guarded: httpx.AsyncClient,
+) -> None:
+    async def asked(params: Any) -> Any:
+        body = {"token_ids": [1], "sampling_params": params}
+        headers = bearer(VOICE)
+        answer = await guarded.post("/inference/v1/generate", json=body, headers=headers)
+        return answer.json()["asked"]["sampling_params"]
+
+    own = {"qoe_tenant": "voice", "qoe_share": 2.0}
+    assert await asked({"extra_args": {"mine": 1}}) == {"extra_args": {"mine": 1, **own}}
+    assert await asked({"n": 1}) == {"n": 1, "extra_args": own}
+    assert await asked("none") == "none"
 
 
 async def test_a_key_that_asks_too_often_is_told_when_to_come_again(
