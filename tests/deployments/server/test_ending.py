@@ -89,7 +89,7 @@ class DirectPath:
 
     async def until_left(self, number: int) -> None:
         async with asyncio.timeout(10.0):
-            while not self.hear() or len(self.chooser.ledger) != number:
+            while not self.hear() or len(self.chooser.ledger) != number:  # noqa: ASYNC110 - a socket tells
                 await asyncio.sleep(0.01)
 
     def hear(self) -> bool:
