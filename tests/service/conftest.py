@@ -30,7 +30,11 @@ SCARCE_KV = {"kv_cache_memory_bytes": 3 * 1024 * 1024, "max_model_len": 2048}
 # A replica that replaces a dead one gets its share at once: tests look at shares.
 NO_SLOW_START = {"slow_start_s": 0.0}
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "direct": {"engine_kwargs": SCARCE_KV, "router_settings": NO_SLOW_START},
+    # What the ledger forgets here, it forgets for a reason.
+    "direct": {
+        "engine_kwargs": SCARCE_KV,
+        "router_settings": NO_SLOW_START | {"ledger_ttl_s": 600.0},
+    },
     "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
     "readers": {
         "streaming": "handle",

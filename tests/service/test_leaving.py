@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
+from bench.soak.rest import on_their_way
+
 if TYPE_CHECKING:
     from conftest import Client
 
@@ -89,6 +91,23 @@ def require_that_all_may_leave(client: Client, request: str, *, stream: bool) ->
     assert written < WRITTEN_FOR_NOBODY_TOKENS
     for connection, _ in clients:
         connection.close()
+
+
+def test_what_never_came_to_an_engine_counts_as_sent_no_longer(direct: Client) -> None:
+    """The service's ledger forgets nothing by time, as the others here found out."""
+    client = direct
+    client.settled()
+    bad = {"vllm_xargs": {"qoe_tds": "fast"}}
+    assert {client.complete(**bad).status for _ in range(SERVED)} == {400}
+    for _ in range(4):
+        clients = [ask(client, "completions", stream=True, way="close") for _ in WAYS]
+        for connection in clients:
+            leave(connection, "close")
+    # Ray publishes a metric every ten seconds.
+    deadline_s = time.monotonic() + 60.0
+    while on_their_way():
+        assert time.monotonic() < deadline_s, on_their_way()
+        time.sleep(1.0)
 
 
 def tokens_total(client: Client) -> int:
