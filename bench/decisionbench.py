@@ -20,7 +20,7 @@ from bench.percentiles import Milliseconds, milliseconds
 from qoe.harm import SHAPE
 from router.chooser import Chooser, Stream
 from router.settings import PolicyName, RouterSettings
-from telemetry.report import MAX_ACCEPTED_KEYS, EngineReport, request_key
+from telemetry.report import MAX_KEYS, EngineReport, request_key
 
 DEFAULT_FLEETS = (8, 64)
 # Twenty a second and replica: all replicas together say it while each gets one stream.
@@ -63,7 +63,7 @@ class _Router:
         self._replicas = [f"replica {number}" for number in range(num_replicas)]
         self._candidates = [(replica, None) for replica in self._replicas]
         self._accepted = [0] * num_replicas
-        self._keys = [deque[int](maxlen=MAX_ACCEPTED_KEYS) for _ in self._replicas]
+        self._keys = [deque[int](maxlen=MAX_KEYS) for _ in self._replicas]
 
     def hear(self, number: int, report: EngineReport) -> float:
         """Seconds that it takes to hear this of a replica."""

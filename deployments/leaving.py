@@ -11,13 +11,14 @@ nothing left to cancel. A call to a replica that nobody reads goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from deployments.middleware import ASGIApp, Message, Receive, Scope, Send
 
 # Whoever hears at all is done within some turns of the event loop.
 GRACE_S = 1.0
+REQUEST_ID = b"x-request-id"
 
 
 class LeavingMiddleware:
@@ -75,6 +76,31 @@ class _Heard:
         finally:
             said.cancel()
             left.cancel()
+
+
+class EndingMiddleware:
+    """Says which request is over, however it ends.
+
+    Routers count what they sent until the engine names it, and it may never come there.
+
+    Args:
+        app: What answers.
+        ended: Called with the id that routers know the request by.
+    """
+
+    def __init__(self, app: ASGIApp, ended: Callable[[str], None]) -> None:
+        self._app = app
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            # No other method is asked for an answer of the engine.
+            if scope["type"] == "http" and scope["method"] == "POST":
+                for name, value in scope["headers"]:
+                    if name == REQUEST_ID:
+                        self._ended(value.decode("latin-1"))
 
 
 class TiedHandle:

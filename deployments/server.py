@@ -29,7 +29,7 @@ from deployments.feedback import PATH as FEEDBACK_PATH
 from deployments.feedback import EngineEars, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.keep_alive import keep_alive
-from deployments.leaving import LeavingMiddleware
+from deployments.leaving import EndingMiddleware, LeavingMiddleware
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import Refusal, refusal_of
 from deployments.pulse import PERIOD_S, EnginePulse
@@ -184,6 +184,8 @@ class AndesServer(LLMServer):
         access = self._llm_config.experimental_configs.get(ACCESS_KEY, {})
         guard(app, AccessSettings.model_validate(access), _default_expectation())
         app.add_middleware(LeavingMiddleware)
+        if self._telemetry is not None:
+            app.add_middleware(EndingMiddleware, ended=self._telemetry.ended)
         mount_demo_page(app, FleetReports(_own_handle))
         return app
 

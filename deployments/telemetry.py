@@ -9,7 +9,7 @@ import zmq
 
 from telemetry.broadcast import ReportBroadcaster
 from telemetry.channel import ReportReceiver, new_endpoint
-from telemetry.report import EngineReport
+from telemetry.report import EngineReport, request_key
 from telemetry.routing_stats import to_routing_stats
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,16 @@ class ReplicaTelemetry:
         """Tell routers at once whether this replica takes streams."""
         if self._broadcaster is not None:
             self._broadcaster.set_accepting(accepting)
+
+    def ended(self, request_id: str) -> None:
+        """Tell routers of a request that is over here, unless its engine has named it.
+
+        One that was refused, or whose client left, may never have come to the engine.
+        """
+        report, key = self._receiver.latest(), request_key(request_id)
+        is_named = report is not None and key in report.accepted_keys
+        if self._broadcaster is not None and not is_named:
+            self._broadcaster.add_ended(key)
 
     def close(self) -> None:
         """Free both endpoints; a second call does nothing."""

@@ -102,6 +102,8 @@ class Fleet:
         """`replica` reports, on its own or through Serve."""
         if self.roster.hear(replica, report):
             self._learn(replica)
+        # Also where its engine has said nothing since.
+        self._ledger.forget(replica, report.ended_keys)
 
     def sync(self, candidates: Sequence[Candidate]) -> FleetState:
         """The state of these replicas, with their routing stats read where they changed."""

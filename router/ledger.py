@@ -58,8 +58,9 @@ class Ledger:
 
     A report is up to a second old when it is read; without this, every stream of that
     second would go to the same replica. Released by whichever comes first: the engine
-    accepted it, Serve completed it, its replica died or started again, or `ttl_s` passed
-    (in direct streaming Serve calls nobody back, and a cancelled stream may never arrive).
+    accepted it, Serve completed it, its replica says that it has ended there, its replica
+    died or started again, or `ttl_s` passed (in direct streaming Serve calls nobody back,
+    and a stream that is cancelled on its way may never arrive).
 
     A report names the newest streams its engine accepted, where there is room for names.
     Where there is none it counts them: k newly accepted streams release the k oldest
@@ -219,6 +220,16 @@ class Ledger:
         unnamed = newly_accepted - known
         for _ in range(min(unnamed, len(account.reservations))):
             self._release(next(iter(account.reservations.values())))
+
+    def forget(self, replica: Replica, keys: Sequence[int]) -> None:
+        """These are over at `replica`, whether or not they came to its engine."""
+        account = self._accounts.get(replica)
+        if account is None:
+            return
+        for key in keys:
+            entry = account.by_key.get(key)
+            if entry is not None:
+                self._release(entry)
 
     def drop(self, replica: Replica) -> None:
         """`replica` is gone, and with it all that it was sent."""

@@ -228,10 +228,11 @@ class AndesScheduler(RefusingScheduler):
         self._preempt(parts)
         budget = self._budget_of(parts)
         self.activity.applied(parts, budget)
-        self.waiting = FCFSRequestQueue(parts.offered)
         self._token_budget = budget
         if plan.is_partial:
             self._plan_clock.expire()
+        # Last: what fails above leaves every request in its queue.
+        self.waiting = FCFSRequestQueue(parts.offered)
         return parts.victims + parts.withheld
 
     def _preempt(self, parts: Partition[Request]) -> None:

@@ -13,7 +13,7 @@ from qoe.feedback import PAUSE_HOLDS_S
 from qoe.tenant import NOBODY, Tenant
 from scheduler.reader_figures import ReaderFigures
 from scheduler.tenants import Tenants
-from telemetry.report import MAX_ACCEPTED_KEYS
+from telemetry.report import MAX_KEYS
 
 Floats = npt.NDArray[np.float64]
 Slots = npt.NDArray[np.intp]
@@ -72,7 +72,7 @@ class LiveStreams:
         self.refused_total = 0
         self.preemptions_total = 0
         self.tokens_total = 0
-        self.accepted_keys: deque[int] = deque(maxlen=MAX_ACCEPTED_KEYS)
+        self.accepted_keys: deque[int] = deque(maxlen=MAX_KEYS)
         self._finished_tokens = self._written_total = 0
 
     def __len__(self) -> int:

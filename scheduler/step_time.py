@@ -59,7 +59,7 @@ class StepTimeModel:
         Args:
             now_s: When this step ended.
             num_streams: Streams it served, each with one token of its own.
-            num_tokens: All tokens it computed.
+            num_tokens: All tokens it computed but drafts, which come with their stream.
             goes_on: Whether another step follows at once.
         """
         if num_streams and self._ended_at_s is not None:

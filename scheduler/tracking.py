@@ -147,10 +147,12 @@ class TrackingScheduler(AsyncScheduler):
         with self._guarded("tracking output"):
             now_s = self.now_s()
             self.streams.flush(now_s)
+            drafts = scheduler_output.scheduled_spec_decode_tokens.values()
             self.step_time.step_ended(
                 now_s,
                 num_streams=len(scheduler_output.num_scheduled_tokens),
-                num_tokens=scheduler_output.total_num_scheduled_tokens,
+                num_tokens=scheduler_output.total_num_scheduled_tokens
+                - sum(map(len, drafts)),
                 goes_on=bool(self.streams),
             )
             self._report(now_s)

@@ -18,7 +18,7 @@ import msgspec
 import zmq
 
 from telemetry.channel import Channel
-from telemetry.report import EngineReport, ReportError, decode, encode
+from telemetry.report import MAX_KEYS, EngineReport, ReportError, decode, encode
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ PERIOD_S = 0.05
 # So often the same is said again: for routers that have just come, and for all of them to
 # know that an idle replica is alive. They count on less than one in two seconds.
 REPEAT_S = 0.5
+# So long it is said that a request has ended: many periods, and less than routers wait.
+ENDED_S = 2.0
 # A host that vanished leaves its connections open; a peer silent for this long is gone.
 HEARTBEAT_MS = 5000
 MAX_RECONNECT_MS = 2000
@@ -44,7 +46,8 @@ class ReportBroadcaster(Channel):
         Never in the way: no call waits for the network, and nothing is raised.
         Bounded: one report waits for each router, however slow that is.
         Of two reports with the same epoch, the later one has the higher `seq`, also where
-            only `accepting` has changed.
+            only `accepting` has changed. Requests that end change no `seq`: the age of a
+            report is that of its engine's word, whatever the replica adds.
 
     Args:
         host: Address of this node that routers can reach.
@@ -82,7 +85,9 @@ class ReportBroadcaster(Channel):
         self._period_s = period_s
         # Whether the replica takes streams, and how often that has changed.
         self._accepting = (True, 0)
-        self._told: tuple[str, int] | None = None
+        # When each ended, oldest first. Replaced as a whole: the thread may be reading it.
+        self._ended: tuple[tuple[float, int], ...] = ()
+        self._told: tuple[str, int, tuple[int, ...]] | None = None
         self._told_at_s = 0.0
         self._is_open = True
         self._woken = threading.Event()
@@ -92,13 +97,17 @@ class ReportBroadcaster(Channel):
         self._thread.start()
 
     def latest(self) -> EngineReport | None:
-        """The engine's newest report as routers get it, with the replica's `accepting`."""
+        """The engine's newest report as routers get it, with what the replica adds."""
         report = self._engine_latest()
         if report is None:
             return None
         accepting, changes = self._accepting
+        since_s = time.monotonic() - ENDED_S
         return msgspec.structs.replace(
-            report, accepting=accepting, seq=report.seq + changes
+            report,
+            accepting=accepting,
+            seq=report.seq + changes,
+            ended_keys=tuple(key for at_s, key in self._ended if at_s >= since_s),
         )
 
     def set_accepting(self, accepting: bool) -> None:
@@ -107,6 +116,10 @@ class ReportBroadcaster(Channel):
         if accepting != before:
             self._accepting = (accepting, changes + 1)
             self._woken.set()
+
+    def add_ended(self, key: int) -> None:
+        """Say for `ENDED_S` that the request with this key is no longer here."""
+        self._ended = (*self._ended, (time.monotonic(), key))[-MAX_KEYS:]
 
     def close(self) -> None:
         """End the thread and free the port; a second call does nothing."""
@@ -132,7 +145,7 @@ class ReportBroadcaster(Channel):
         report, now_s = self.latest(), time.monotonic()
         if report is None:
             return
-        this = (report.epoch, report.seq)
+        this = (report.epoch, report.seq, report.ended_keys)
         if this != self._told or now_s - self._told_at_s >= REPEAT_S:
             self._told, self._told_at_s = this, now_s
             self._socket.send(self._name.encode() + encode(report), zmq.NOBLOCK)

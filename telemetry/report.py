@@ -18,7 +18,7 @@ SLACK_EDGES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # A live stream whose QoE so far is below this is below target.
 TARGET_QOE = 0.95
 # What a router sent between two reports must fit, or it takes a timeout to forget it.
-MAX_ACCEPTED_KEYS = 128
+MAX_KEYS = 128
 # 9 demands times 7 stalls: the axes of `qoe.harm`.
 HARM_SIZE = 63
 
@@ -35,7 +35,7 @@ Share = Annotated[float, Meta(ge=-0.01, le=1.01)]
 Histogram = Annotated[tuple[Count, ...], Meta(max_length=len(SLACK_EDGES_S) + 1)]
 Loss = Annotated[float, Meta(ge=-0.01, le=float(MAX_COUNT))]
 Harm = Annotated[tuple[Loss, ...], Meta(max_length=HARM_SIZE)]
-Keys = Annotated[tuple[int, ...], Meta(max_length=MAX_ACCEPTED_KEYS)]
+Keys = Annotated[tuple[int, ...], Meta(max_length=MAX_KEYS)]
 
 
 class ReportError(ValueError):
@@ -86,6 +86,8 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
         harm: `qoe.harm.harm_table` of the live streams, row by row; empty where not told.
         accepted_keys: `request_key` of the newest accepted requests, oldest first.
         accepting: False while the replica drains; its own process says so, not the engine.
+        ended_keys: `request_key` of the newest requests that ended at the replica and that
+            its engine had not named, oldest first; the replica says so, too.
     """
 
     schema: int = SCHEMA
@@ -120,6 +122,7 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     harm: Harm = ()
     accepted_keys: Keys = ()
     accepting: bool = True
+    ended_keys: Keys = ()
 
     @property
     def is_idle(self) -> bool:

@@ -1,6 +1,7 @@
 """Whatever fails, ends or is paused: the engine goes on, and nobody is forgotten."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,8 +87,11 @@ def twice(indices):
         lambda plan: Plan(plan.admit, NOBODY, plan.keep, token_budget="many"),
         lambda plan: Plan(list(plan.admit), NOBODY, plan.keep, token_budget=None),
         lambda plan: "no plan at all",
+        lambda plan: SimpleNamespace(
+            admit=plan.admit[:1], preempt=NOBODY, keep=plan.keep, token_budget=None
+        ),
     ],
-    ids=["twice", "nobody", "lost", "no token", "no number", "a list", "no plan"],
+    ids=["twice", "nobody", "lost", "no token", "no number", "a list", "no plan", "half"],
 )
 def test_whatever_a_policy_from_elsewhere_says_is_a_plain_vllm_step(
     make_engine, burst, scripted, rewrite

@@ -3,7 +3,7 @@ import pytest
 
 from qoe import Expectation, Progress
 from scheduler.live_streams import NEVER_S, LiveStreams
-from telemetry.report import MAX_ACCEPTED_KEYS
+from telemetry.report import MAX_KEYS
 
 READER = Expectation(1.0, 5.0)
 
@@ -89,11 +89,11 @@ def test_a_reused_slot_starts_clean_and_columns_grow_with_the_readers() -> None:
 
 def test_the_newest_keys_are_kept_once_each_oldest_first() -> None:
     streams = LiveStreams()
-    for number in range(2 * MAX_ACCEPTED_KEYS):
+    for number in range(2 * MAX_KEYS):
         for _ in range(2):
             streams.add(str(number), READER, 0.0, 10, key=number)
     streams.add("unknown to routers", READER, 0.0, 10)
-    assert [*streams.accepted_keys] == [*range(MAX_ACCEPTED_KEYS, 2 * MAX_ACCEPTED_KEYS)]
+    assert [*streams.accepted_keys] == [*range(MAX_KEYS, 2 * MAX_KEYS)]
 
 
 def test_the_paces_of_readers_who_have_begun_or_hold_memory_are_promised() -> None:

@@ -14,7 +14,7 @@ from scheduler.live_streams import LiveStreams
 from scheduler.reporting import EngineStatus, Reporter, percentile
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshot import StepTime
-from telemetry.report import MAX_ACCEPTED_KEYS, SLACK_EDGES_S, EngineReport, request_key
+from telemetry.report import MAX_KEYS, SLACK_EDGES_S, EngineReport, request_key
 
 READER = Expectation(ttft_s=1.0, tds=5.0)
 STEP_TIME = StepTime(base_s=0.02, per_stream_s=0.001, prefill_s_per_token=1e-4)
@@ -159,7 +159,7 @@ def test_a_report_carries_no_numpy_and_goes_over_the_wire(report_of) -> None:
 def test_a_real_engine_tells_which_requests_it_has_taken_in(make_engine, burst) -> None:
     engine, heard = make_engine(num_blocks=2000), Listener()
     engine.scheduler._reporter = Reporter(heard, SchedulerSettings())
-    load = burst(2 * MAX_ACCEPTED_KEYS, output_tokens=5)
+    load = burst(2 * MAX_KEYS, output_tokens=5)
     engine.run(load)
     keys = [request_key(str(number)) for number in range(len(load))]
     acknowledged: dict[int, None] = {}

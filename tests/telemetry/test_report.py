@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from telemetry.report import (
     HARM_SIZE,
-    MAX_ACCEPTED_KEYS,
     MAX_COUNT,
+    MAX_KEYS,
     SLACK_EDGES_S,
     EngineReport,
     ReportError,
@@ -41,7 +41,7 @@ def full(make_report: MakeReport) -> EngineReport:
         kv_blocks_preemptible=(MAX_COUNT,) * 4,
         slack_histogram=(MAX_COUNT,) * (len(SLACK_EDGES_S) + 1),
         harm=(0.1,) * HARM_SIZE,
-        accepted_keys=(2**63 - 1,) * MAX_ACCEPTED_KEYS,
+        accepted_keys=(2**63 - 1,) * MAX_KEYS,
     )
 
 

@@ -124,6 +124,13 @@ class LedgerAgainstPlainLists(RuleBasedStateMachine):
         for entry in named + unnamed[: more if self.are_named else newly]:
             self.entries.remove(entry)
 
+    @rule(replica=replicas, names=st.lists(requests, max_size=4))
+    def ended(self, replica: str, names: list[str]) -> None:
+        self.ledger.forget(replica, [REQUESTS.index(name) for name in names])
+        self.entries = [
+            e for e in self.entries if e["replica"] != replica or e["request"] not in names
+        ]
+
     @rule(replica=replicas, total=st.integers(0, 3))
     def epoch(self, replica: str, total: int) -> None:
         epoch, _ = self.seen.get(replica, ("e0", 0))

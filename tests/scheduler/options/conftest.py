@@ -17,6 +17,7 @@ from deployments.tiny_model import ensure_tiny_model
 from scheduler.andes import AndesScheduler
 from scheduler.replan import PlanClock
 from scheduler.settings import SchedulerSettings
+from scheduler.snapshot import Plan, Snapshot
 
 BLOCK_TOKENS = 16
 TOKEN = 7
@@ -107,6 +108,34 @@ class PipelinedEngine(VirtualEngine):
         return [TOKEN] * (1 + accepted)
 
 
+class ByChance:
+    """Preempts, admits and shortens by chance: with `preempts` 1.0 everybody, always."""
+
+    def __init__(self, seed: int, preempts: float, admits: float, shortens: float) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._preempts, self._admits, self._shortens = preempts, admits, shortens
+        self.preempted = 0
+
+    def plan(self, snapshot: Snapshot) -> Plan:
+        rng, running = self._rng, self._rng.permutation(snapshot.num_running)
+        leaves = rng.random(running.size) < self._preempts
+        leaves &= snapshot.can_free[running]
+        waiting = rng.permutation(snapshot.size - snapshot.num_running)
+        self.preempted += int(leaves.sum())
+        return Plan(
+            admit=waiting[rng.random(waiting.size) < self._admits],
+            preempt=running[leaves],
+            keep=running[~leaves],
+            token_budget=16 if rng.random() < self._shortens else None,
+        )
+
+
+@pytest.fixture(scope="session")
+def by_chance() -> type[ByChance]:
+    """A policy that decides nothing; see there."""
+    return ByChance
+
+
 def made(
     options: dict | None = None,
     *,
@@ -153,10 +182,13 @@ def speculating():
 @pytest.fixture(scope="session")
 def run_of(speculating) -> Callable[..., AbstractContextManager[PipelinedEngine]]:
     """An engine of its own for each run: one of a test would serve all its examples."""
+    offload = {"settings": {"resume": "offload"}, "transfer_s_per_token": 1e-5}
+    speculation = {"options": {"speculative_config": speculating}}
     ways = {
         "recompute": {},
-        "offload": {"settings": {"resume": "offload"}, "transfer_s_per_token": 1e-5},
-        "speculation": {"options": {"speculative_config": speculating}},
+        "offload": offload,
+        "speculation": speculation,
+        "offload and speculation": offload | speculation,
     }
 
     @contextmanager

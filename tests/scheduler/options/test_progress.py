@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bench.load import PlannedStream
 from qoe import Expectation
-from scheduler.snapshot import NOBODY, Plan, Snapshot
+from scheduler.snapshot import NOBODY, Plan
 
 READER = Expectation(1.0, 5.0)
 NUM_STREAMS, OUTPUT_TOKENS = 6, 12
@@ -15,28 +15,6 @@ NUM_STREAMS, OUTPUT_TOKENS = 6, 12
 NUM_BLOCKS = 16
 # Some 30 prompt steps and 12 tokens for each, each with a few steps beside it.
 MAX_STEPS = 4000
-
-
-class Random:
-    """Preempts, admits and shortens by chance: with `preempts` 1.0 everybody, always."""
-
-    def __init__(self, seed: int, preempts: float, admits: float, shortens: float) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._preempts, self._admits, self._shortens = preempts, admits, shortens
-        self.preempted = 0
-
-    def plan(self, snapshot: Snapshot) -> Plan:
-        rng, running = self._rng, self._rng.permutation(snapshot.num_running)
-        leaves = rng.random(running.size) < self._preempts
-        leaves &= snapshot.can_free[running]
-        waiting = rng.permutation(snapshot.size - snapshot.num_running)
-        self.preempted += int(leaves.sum())
-        return Plan(
-            admit=waiting[rng.random(waiting.size) < self._admits],
-            preempt=running[leaves],
-            keep=running[~leaves],
-            token_budget=16 if rng.random() < self._shortens else None,
-        )
 
 
 chances = st.floats(0.0, 1.0)
@@ -56,15 +34,17 @@ def load(rng: np.random.Generator) -> list[PlannedStream]:
 
 
 @pytest.mark.parametrize("depth", [1, 2], ids=["in turn", "overlapped"])
-@pytest.mark.parametrize("how", ["recompute", "offload", "speculation"])
+@pytest.mark.parametrize(
+    "how", ["recompute", "offload", "speculation", "offload and speculation"]
+)
 @given(**SCHEDULES)
 @example(seed=0, preempts=1.0, admits=1.0, shortens=1.0)
 @example(seed=1, preempts=0.5, admits=0.5, shortens=0.5)
 @settings(max_examples=10)
 def test_every_schedule_comes_to_its_end(
-    run_of, depth, how, seed, preempts, admits, shortens
+    run_of, by_chance, depth, how, seed, preempts, admits, shortens
 ) -> None:
-    policy = Random(seed, preempts, admits, shortens)
+    policy = by_chance(seed, preempts, admits, shortens)
     with run_of(how, depth=depth, num_blocks=NUM_BLOCKS, policy=policy) as engine:
         for number, stream in enumerate(load(np.random.default_rng(seed))):
             engine.submit(str(number), stream)

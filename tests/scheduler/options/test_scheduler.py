@@ -157,6 +157,23 @@ def test_drafts_take_no_tokens_from_a_short_step(
 
 
 @pytest.mark.parametrize("depth", OVERLAPPED)
+def test_drafts_are_not_taken_for_tokens_of_a_prompt(
+    start, burst, speculating, depth
+) -> None:
+    """A step's time is learned from both, and a prompt's is what patience goes by."""
+    engine = start({"speculative_config": speculating}, depth=depth, num_blocks=256)
+    prefilled: list[int] = []
+    engine.scheduler.step_time.observe = lambda step_s, tokens, streams: prefilled.append(
+        tokens
+    )
+    engine.run(burst(8, output_tokens=200))
+    assert engine.drafts_accepted > 8 * 200 / 3
+    # The steps of eight prompts, and some hundred in which everybody decodes.
+    assert 1 <= sum(tokens > 0 for tokens in prefilled) <= 8
+    assert prefilled.count(0) > 50
+
+
+@pytest.mark.parametrize("depth", OVERLAPPED)
 def test_who_waits_for_its_adapter_is_served(start, burst, depth) -> None:
     class OneAdapter:
         max_loras = 1

@@ -14,7 +14,7 @@ from telemetry.broadcast import (
     ReportBroadcaster,
     ReportListener,
 )
-from telemetry.report import EngineReport
+from telemetry.report import MAX_KEYS, EngineReport
 
 HOST = "127.0.0.1"
 MakeReport = Callable[..., EngineReport]
@@ -55,6 +55,28 @@ def test_a_replica_says_at_once_that_it_no_longer_accepts(
         assert replica.latest() == drains
         replica.set_accepting(True)
         assert until_heard(listener, lambda r: r.accepting).seq > drains.seq
+
+
+def test_a_request_that_has_ended_is_told_and_makes_no_old_report_new(
+    listener: ReportListener,
+    make_report: MakeReport,
+    new_engine: NewEngine,
+    until_heard: UntilHeard,
+) -> None:
+    """An engine that is frozen says nothing; its clients leave, and change no number."""
+    engine = new_engine(make_report(seq=7))
+    with ReportBroadcaster(HOST, engine.latest) as replica:
+        listener.connect("r", replica.endpoint)
+        until_heard(listener, lambda r: True)
+        replica.add_ended(5)
+        told = until_heard(listener, lambda r: 5 in r.ended_keys)
+        assert told.seq == 7
+        for key in range(2 * MAX_KEYS):
+            replica.add_ended(key)
+        newest = tuple(range(MAX_KEYS, 2 * MAX_KEYS))
+        until_heard(listener, lambda r: r.ended_keys == newest)
+        # In a while it is old news.
+        until_heard(listener, lambda r: not r.ended_keys)
 
 
 def test_a_router_that_never_polls_costs_the_replica_neither_time_nor_memory(
