@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
-import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,23 +18,12 @@ from deployments.access.guard import AccessSettings, guard
 from deployments.first_byte import FirstByteMiddleware
 from deployments.leaving import LeavingMiddleware
 from qoe import PROFILES
+from tests.leaving import KINDS, WAYS, ask, leave, request_of
 
 CLIENTS, CROWD = 20, 40
-WAYS = ["close", "reset", "half-close", "http-1.0"]
 # 3,072 tokens: of a crowd four run, some are preempted, and the others wait.
 SCARCE = {"num_gpu_blocks_override": 25, "max_num_seqs": 4}
 PROMPT, TOKENS = "x" * 500, 1400
-MESSAGES = [{"role": "user", "content": PROMPT}]
-COMPLETION = {"prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True}
-CHAT = {"messages": MESSAGES, "max_tokens": TOKENS, "ignore_eos": True}
-ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "completions": ("v1/completions", COMPLETION),
-    "chat": ("v1/chat/completions", CHAT),
-    "several": ("v1/completions", COMPLETION | {"n": 2, "temperature": 1.0}),
-    "several-chats": ("v1/chat/completions", CHAT | {"n": 2, "temperature": 1.0}),
-    "messages": ("v1/messages", {"messages": MESSAGES, "max_tokens": TOKENS}),
-    "responses": ("v1/responses", {"input": PROMPT, "max_output_tokens": TOKENS}),
-}
 
 
 class Work:
@@ -108,15 +94,15 @@ def cancelled_as_serve_does(app: Any, timeout_s: float | None = None) -> Any:
 
 
 @asynccontextmanager
-async def served(app: Any) -> AsyncIterator[int]:
-    """The port of a server of `app`."""
+async def served(app: Any) -> AsyncIterator[str]:
+    """The address of a server of `app`."""
     config = uvicorn.Config(app, port=0, lifespan="off", log_level="critical")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started)
         (listening,) = server.servers
-        yield listening.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = server.force_exit = True
         await task
@@ -128,33 +114,12 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
             await asyncio.sleep(0.01)
 
 
-def ask(port: int, path: str, way: str, **fields: Any) -> socket.socket:
-    body = json.dumps(fields)
-    version = "1.0" if way == "http-1.0" else "1.1"
-    client = socket.create_connection(("127.0.0.1", port))
-    client.sendall(
-        f"POST /{path} HTTP/{version}\r\nHost: localhost\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
-    )
-    return client
-
-
-def leave(client: socket.socket, way: str) -> None:
-    if way == "half-close":
-        client.shutdown(socket.SHUT_WR)
-        return
-    if way == "reset":
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
-
-
 @pytest.mark.parametrize("path", ["whole", "stream", "deaf"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_nothing_works_for_a_client_that_has_left(path: str, way: str) -> None:
     work = Work()
-    async with served(cancelled_as_serve_does(app_of(work))) as port:
-        clients = [ask(port, path, way) for _ in range(CLIENTS)]
+    async with served(cancelled_as_serve_does(app_of(work))) as url:
+        clients = [ask(f"{url}/{path}", way, {}) for _ in range(CLIENTS)]
         await until(lambda: work.running == CLIENTS)
         for client in clients:
             leave(client, way)
@@ -167,8 +132,8 @@ async def test_nothing_works_for_a_client_that_has_left(path: str, way: str) -> 
 @pytest.mark.parametrize("path", ["whole", "stream", "deaf"])
 async def test_nothing_works_for_a_request_that_serve_gave_up(path: str) -> None:
     work = Work()
-    async with served(cancelled_as_serve_does(app_of(work), timeout_s=0.5)) as port:
-        clients = [ask(port, path, "close") for _ in range(CLIENTS)]
+    async with served(cancelled_as_serve_does(app_of(work), timeout_s=0.5)) as url:
+        clients = [ask(f"{url}/{path}", "close", {}) for _ in range(CLIENTS)]
         await until(lambda: work.begun == CLIENTS and work.running == 0)
         for client in clients:
             client.close()
@@ -245,19 +210,19 @@ async def test_a_request_that_is_cancelled_twice_is_not_waited_for() -> None:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("llm", [SCARCE], indirect=True, ids=["scarce"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_an_engine_forgets_who_has_left(
-    llm: Any, replica_engine: Any, answer: str, stream: bool
+    llm: Any, replica_engine: Any, kind: str, stream: bool
 ) -> None:
-    path, fields = ANSWERS[answer]
-    fields = fields | {"model": "tiny", "stream": stream}
-    asked = CROWD * fields.get("n", 1)
+    path, body = request_of(kind, PROMPT, TOKENS)
+    body |= {"model": "tiny", "stream": stream}
+    asked = CROWD * body.get("n", 1)
     # One for each answer, whether it waits, is written or has lost its memory.
     live = llm.output_processor.request_states
     app = LeavingMiddleware(await replica_engine.build_asgi_app())
-    async with served(cancelled_as_serve_does(app)) as port:
+    async with served(cancelled_as_serve_does(app)) as url:
         ways = [WAYS[at % len(WAYS)] for at in range(CROWD)]
-        clients = [(ask(port, path, way, **fields), way) for way in ways]
+        clients = [(ask(f"{url}/v1/{path}", way, body), way) for way in ways]
         await until(lambda: len(live) == asked, timeout_s=60.0)
         for client, way in clients:
             leave(client, way)

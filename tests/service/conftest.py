@@ -35,12 +35,12 @@ NO_SLOW_START = {"slow_start_s": 0.0}
 # A service each: a start takes a minute, so that a test takes one that is there.
 OVERRIDES: dict[str, dict[str, Any]] = {
     "direct": {"engine_kwargs": SCARCE_KV, "router_settings": NO_SLOW_START},
-    # One replica behind Serve's own ingress, and two with more streams than room.
-    "handle": {"streaming": "handle", "replicas": 1, "engine_kwargs": SCARCE_KV},
-    "readers": {
+    # The same behind Serve's own ingress, and with keys.
+    "handle": {
         "streaming": "handle",
         "engine_kwargs": SCARCE_KV,
         "router_settings": NO_SLOW_START,
+        "api_keys_file": str(KEYS_FILE),
     },
     "pair": {
         "streaming": "handle",
@@ -57,12 +57,6 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "replicas": 1,
         "engine_kwargs": SCARCE_KV,
         "max_ongoing_requests": LIMIT,
-        "api_keys_file": str(KEYS_FILE),
-    },
-    "keyed_handle": {
-        "streaming": "handle",
-        "replicas": 1,
-        "engine_kwargs": SCARCE_KV,
         "api_keys_file": str(KEYS_FILE),
     },
     "soaked": dict(SOAK),
@@ -269,6 +263,5 @@ def client_of(name: str) -> Any:
     return fixture
 
 
-direct, handle, pair, readers = map(client_of, ("direct", "handle", "pair", "readers"))
-keyed, keyed_handle = map(client_of, ("keyed", "keyed_handle"))
+direct, handle, pair, keyed = map(client_of, ("direct", "handle", "pair", "keyed"))
 long, soaked, scaling = map(client_of, ("long", "soaked", "scaling"))

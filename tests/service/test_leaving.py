@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import openai
 import pytest
 
+from tests.leaving import KINDS, WAYS, ask, leave, request_of
+
 if TYPE_CHECKING:
     from conftest import Client
 
-WAYS = ("close", "reset", "half-close", "http-1.0")
 PROMPT, ASKED_TOKENS = "x" * 300, 1600
-MESSAGES = [{"role": "user", "content": PROMPT}]
-COMPLETION = {"prompt": PROMPT, "max_tokens": ASKED_TOKENS, "ignore_eos": True}
-CHAT = {"messages": MESSAGES, "max_tokens": ASKED_TOKENS, "ignore_eos": True}
-REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "completions": ("completions", COMPLETION),
-    "chat": ("chat/completions", CHAT),
-    "several": ("completions", COMPLETION | {"n": 2, "temperature": 1.0}),
-    "several-chats": ("chat/completions", CHAT | {"n": 2, "temperature": 1.0}),
-    "messages": ("messages", {"messages": MESSAGES, "max_tokens": ASKED_TOKENS}),
-    "responses": ("responses", {"input": PROMPT, "max_output_tokens": ASKED_TOKENS}),
-}
 # Serve LLM's ingress has no others.
-ON_BOTH_PATHS = ("completions", "chat", "several", "several-chats")
+ON_BOTH_PATHS = KINDS[:4]
 # As many of each way: those that are being served, and those that have only just come.
 SERVED, COMING = 16, 8
 # One answer that is written to its end is more; what engines write until they hear is less.
@@ -39,36 +26,15 @@ WRITTEN_FOR_NOBODY_TOKENS = 1000
 IMPATIENT = 40
 
 
-def ask(client: Client, request: str, *, stream: bool, way: str) -> socket.socket:
-    path, fields = REQUESTS[request]
-    body = json.dumps({"model": client.service.model, "stream": stream, **fields}).encode()
-    url = urlsplit(client.service.base_url)
-    version = "1.0" if way == "http-1.0" else "1.1"
-    connection = socket.create_connection((url.hostname, url.port))
-    connection.sendall(
-        f"POST {url.path}/{path} HTTP/{version}\r\nHost: {url.netloc}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        + body
-    )
-    return connection
-
-
-def leave(connection: socket.socket, way: str) -> None:
-    if way == "half-close":
-        connection.shutdown(socket.SHUT_WR)
-        return
-    if way == "reset":
-        option = struct.pack("ii", 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
-    connection.close()
-
-
-def require_that_all_may_leave(client: Client, request: str, *, stream: bool) -> None:
+def require_that_all_may_leave(client: Client, kind: str, *, stream: bool) -> None:
+    path, body = request_of(kind, PROMPT, ASKED_TOKENS)
+    url = f"{client.service.base_url}/{path}"
+    body |= {"model": client.service.model, "stream": stream}
     client.settled()
 
     def crowd(size: int) -> list[tuple[socket.socket, str]]:
         ways = WAYS * (size // len(WAYS))
-        return [(ask(client, request, stream=stream, way=way), way) for way in ways]
+        return [(ask(url, way, body, client.headers), way) for way in ways]
 
     clients = crowd(SERVED)
     # There are some that run, some that wait, and some that lost their memory.
@@ -96,19 +62,19 @@ def tokens_total(client: Client) -> int:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_who_leaves_direct_streaming_leaves_nothing(
-    direct: Client, request_: str, stream: bool
+    direct: Client, kind: str, stream: bool
 ) -> None:
-    require_that_all_may_leave(direct, request_, stream=stream)
+    require_that_all_may_leave(direct, kind, stream=stream)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("request_", ON_BOTH_PATHS)
+@pytest.mark.parametrize("kind", ON_BOTH_PATHS)
 def test_who_leaves_the_handle_path_leaves_nothing(
-    handle: Client, request_: str, stream: bool
+    handle: Client, kind: str, stream: bool
 ) -> None:
-    require_that_all_may_leave(handle, request_, stream=stream)
+    require_that_all_may_leave(handle, kind, stream=stream)
 
 
 def test_attempts_given_up_on_direct_streaming_do_not_pile_up(direct: Client) -> None:
@@ -124,7 +90,10 @@ def require_that_attempts_do_not_pile_up(client: Client) -> None:
 
     def is_answered(timeout_s: float) -> bool:
         with openai.OpenAI(
-            base_url=client.service.base_url, api_key="none", timeout=timeout_s
+            base_url=client.service.base_url,
+            api_key="none",
+            default_headers=client.headers,
+            timeout=timeout_s,
         ) as sdk:
             try:
                 sdk.completions.create(

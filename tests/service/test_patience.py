@@ -48,8 +48,8 @@ def test_who_waits_in_vain_in_direct_streaming_is_refused(direct: Client) -> Non
     require_refusals_and_whole_answers(direct)
 
 
-def test_who_waits_in_vain_on_the_handle_path_is_refused(readers: Client) -> None:
-    require_refusals_and_whole_answers(readers)
+def test_who_waits_in_vain_on_the_handle_path_is_refused(handle: Client) -> None:
+    require_refusals_and_whole_answers(handle)
 
 
 def require_refusals_and_whole_answers(client: Client) -> None:

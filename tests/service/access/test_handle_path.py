@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def test_strangers_are_kept_out_and_nobody_is_kept_waiting(
-    keyed_handle: Client, holds: Callable[[Any], None]
+    handle: Client, holds: Callable[[Any], None]
 ) -> None:
-    holds(keyed_handle)
+    holds(handle)

@@ -16,7 +16,9 @@ from telemetry.broadcast import seal
 from telemetry.routing_stats import endpoint_of
 
 if TYPE_CHECKING:
-    from conftest import Client
+    from concurrent.futures import Future
+
+    from conftest import Answer, Client
 
 
 class Sender:
@@ -69,12 +71,24 @@ def test_what_is_cancelled_while_it_waits_leaves_nothing(
     faults.eventually(lambda: tokens_of(sender.send(1)) == 1 and sender.on_their_way == 0)
 
 
-def test_the_ledger_drains_when_a_replica_dies(
+def test_when_a_replica_dies_the_ledger_drains_and_who_cannot_go_on_is_told_why(
     faults: Any, pair: Client, sender: Sender, at_once: Any
 ) -> None:
-    streams = [at_once(tokens_of, sender.send(faults.LONG)) for _ in range(4)]
+    faults.ready(pair)
+    hit: Future[Answer] = at_once(faults.ask_long(pair.complete, presence_penalty=0.5))
     victim = faults.writer(pair)
+    streams = [at_once(tokens_of, sender.send(faults.LONG)) for _ in range(4)]
+    faults.eventually(
+        lambda: all(r["report"]["running"] for r in faults.replicas(pair).values())
+    )
+    killed_at_s = time.monotonic()
     faults.kill_replica(victim)
+    answer = hit.result()
+    assert answer.received_at_s[-1] - killed_at_s < faults.NOTICED_S
+    error = answer.chunks[-1]["error"]
+    assert error["code"] == 503
+    assert "cannot be continued: presence_penalty is set" in error["message"]
+    assert len(answer.chunks) > 1
     ended = [stream.exception() or stream.result() for stream in streams]
     assert faults.LONG in ended, "the streams of the other replica"
     assert any(isinstance(end, Exception) for end in ended)

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def test_a_paused_stream_gives_way_and_comes_back(
-    readers: Client, reader_of: Any, gives_way_and_comes_back: Any
+    handle: Client, reader_of: Any, gives_way_and_comes_back: Any
 ) -> None:
-    gives_way_and_comes_back(reader_of(readers))
+    gives_way_and_comes_back(reader_of(handle))
 
 
 def test_bad_words_and_other_streams_are_refused(
-    readers: Client, reader_of: Any, refuses_bad_words: Any
+    handle: Client, reader_of: Any, refuses_bad_words: Any
 ) -> None:
-    refuses_bad_words(reader_of(readers))
+    refuses_bad_words(reader_of(handle))
