@@ -90,11 +90,19 @@ def admitted(
     for name in body:
         if name.startswith(PREFIX):
             raise RequestRefusedError(Refusal(named(name), _misplaced(name, body[name])))
-    if extra := _extra_args(body):
-        _admit(body, extra, default, caller)
+    _missing(body, _extra_args(body), default, caller)
     fields = body.get(FIELDS_KEY) or {}
     if not isinstance(fields, Mapping):
         return {}
+    return _missing(body, fields, default, caller)
+
+
+def _missing(
+    body: Mapping[str, object],
+    fields: Mapping[str, object],
+    default: Expectation,
+    caller: Caller,
+) -> dict[str, object]:
     added = _admit(body, fields, default, caller)
     # Nobody watches the tokens of an answer in one piece: it claims nothing by itself.
     is_stream = body.get("stream") not in (None, False)
@@ -203,13 +211,16 @@ class QoEFieldsMiddleware:
             return None
         if not isinstance(request, dict):
             return None
-        added = self._added(request, caller_of(scope))
+        caller, changed = caller_of(scope), dict(request)
+        if added := self._added(request, caller):
+            changed[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added
+        if isinstance(params := request.get(PARAMS_KEY), dict):
+            extra = _extra_args(request)
+            if added := _missing(request, extra, self._default, caller):
+                changed[PARAMS_KEY] = params | {EXTRA_KEY: {**extra, **added}}
         if not can_be_written(body, request):
             raise RequestRefusedError(_NO_JSON)
-        if not added:
-            return None
-        request[FIELDS_KEY] = (request.get(FIELDS_KEY) or {}) | added
-        return json.dumps(request).encode()
+        return None if changed == request else json.dumps(changed).encode()
 
     def _added(self, request: Mapping[str, object], caller: Caller) -> dict[str, object]:
         return admitted(request, self._default, caller)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from deployments.access.body_limit import BodyLimitMiddleware
 from deployments.access.caps import CapArgs
 from deployments.access.keys import Keyring, load_keys
 from deployments.access.middleware import AccessMiddleware
@@ -17,6 +18,9 @@ from deployments.middleware import QoEFieldsMiddleware
 from qoe import Expectation
 
 logger = logging.getLogger(__name__)
+
+# With them whoever sends prompts could have vLLM start or end engines. Serve scales.
+OPERATORS_PATHS = ("/scale_elastic_ep", "/is_scaling_elastic_ep")
 
 
 class AccessSettings(BaseModel):
@@ -38,7 +42,7 @@ def guard(
     default: Expectation,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Have `app` ask for a key first, and then look at the QoE fields.
+    """Have `app` ask for a key first, and then look at how much is sent and the QoE fields.
 
     Args:
         app: A Starlette app; what is added to it later comes before the key.
@@ -53,7 +57,13 @@ def guard(
     keys = load_keys(settings.api_keys_file, caps, environ)
     if not keys:
         logger.warning("There is no API key: whoever reaches this service may use it.")
+    app.router.routes[:] = [
+        route
+        for route in app.router.routes
+        if getattr(route, "path", None) not in OPERATORS_PATHS
+    ]
     app.add_middleware(QoEFieldsMiddleware, default=default)
+    app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(
         AccessMiddleware, caps=caps, keyring=Keyring.of(keys, caps) if keys else None
     )

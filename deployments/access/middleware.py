@@ -60,10 +60,10 @@ class AccessMiddleware:
         if self._keyring is not None and not _is_free(scope):
             entry = self._keyring.find(_token(scope))
             if entry is None:
-                await _refuse(scope, send, *_unauthorized(scope))
+                await refuse(scope, send, *_unauthorized(scope))
                 return
             if wait_s := self._wait_s(scope, entry):
-                await _refuse(scope, send, *_too_often(entry, wait_s))
+                await refuse(scope, send, *_too_often(entry, wait_s))
                 return
             scope[SCOPE_KEY] = entry.caller
         await self._app(scope, receive, send)
@@ -125,7 +125,7 @@ def _too_often(entry: Entry, wait_s: float) -> tuple[int, str, str, Mapping[str,
     )
 
 
-async def _refuse(
+async def refuse(
     scope: Scope,
     send: Send,
     code: int,
@@ -133,6 +133,7 @@ async def _refuse(
     message: str,
     headers: Mapping[str, str],
 ) -> None:
+    """Answer with an error of OpenAI's shape."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         return

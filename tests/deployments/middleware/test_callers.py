@@ -89,6 +89,18 @@ async def test_a_key_with_a_share_has_it_in_the_engine() -> None:
     assert fields == {"qoe_tenant": "gold", "qoe_share": 3.0}
 
 
+@pytest.mark.parametrize("extra", [{}, {"extra_args": None}, {"extra_args": {"mine": 1}}])
+async def test_vllms_endpoint_for_tokens_is_no_way_around_a_keys_share_and_caps(
+    extra: dict[str, Any],
+) -> None:
+    caller = Caller("gold", Caps(max_weight=0.5), share=3.0)
+    request = {"token_ids": [1], "stream": True, "sampling_params": {"n": 1} | extra}
+    client = await ask(json.dumps(request).encode(), **{SCOPE_KEY: caller})
+    params = json.loads(client.app.body)["sampling_params"]
+    own = {"qoe_tenant": "gold", "qoe_share": 3.0, "qoe_weight": 0.5}
+    assert params == {"n": 1, "extra_args": (extra.get("extra_args") or {}) | own}
+
+
 @pytest.mark.parametrize(("name", "value"), [("qoe_tenant", "other"), ("qoe_share", 100)])
 async def test_who_has_a_key_shares_as_that_key_and_nobody_else(
     name: str, value: Any
