@@ -25,7 +25,7 @@ STAMP := .venv/installed-$(HARDWARE)
 UV_ENV_cpu := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)",UV_TORCH_BACKEND=cpu)
 UV_ARGS_cpu := --overrides requirements-cpu-overrides.txt
 
-.PHONY: help install run stop test nightly check fmt demo evidence fidelity observe dashboards clean
+.PHONY: help install run stop test nightly check audit fmt demo evidence fidelity observe dashboards clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ check: install ## Format, lint and types, as CI does.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m dashboards.build --check
+
+audit: install ## Known vulnerabilities of what is installed; fails where PyPI cannot be asked.
+	@.ci/audit
 
 fmt: install ## Format the code, and fix what the linter can.
 	$(BIN)/ruff format .

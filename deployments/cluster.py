@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ray
 from ray._common.utils import get_ray_address_file
+from ray._private import ray_constants, services
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
@@ -30,6 +31,7 @@ from deployments.processes import (
     wait_until,
 )
 
+HOST = "127.0.0.1"
 # Two CPU replicas, their ingress and Serve's own actors are scheduled by these.
 MIN_LOGICAL_CPUS = 8
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
@@ -37,6 +39,9 @@ START_TIMEOUT_S = 120.0
 HEAD_GRACE_S, WORKERS_GRACE_S = 30.0, 5.0
 # Serve has been shut down by then; what Ray would wait for is its own statistics.
 NO_DRAINING = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+# Ray takes a loopback address for a mistake, and listens on every interface, unless this
+# says that its cluster is one machine.
+LOCAL_ENV = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
 AUTH_MODE_ENV, TOKEN_PATH_ENV = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
 
 
@@ -60,7 +65,7 @@ def find_running() -> str | None:
 def authenticate(token_path: Path | None) -> None:
     """Have this process, and what it starts, send the token that a cluster asks for.
 
-    Ray listens on every interface, and whoever reaches it may run code.
+    Whoever reaches Ray without being asked for one may run code.
 
     Args:
         token_path: Of a Ray of our own, made if it is missing; None for the user's, which
@@ -82,12 +87,12 @@ def authenticate(token_path: Path | None) -> None:
 
 
 def start(environ: Mapping[str, str], log_path: Path) -> OwnRay:
-    """Start a Ray head of our own.
+    """Start a Ray head of our own, which this machine alone reaches with `LOCAL_ENV`.
 
     Raises:
         ServiceError: It did not come up; the message names its log.
     """
-    address = f"127.0.0.1:{free_port()}"
+    address = f"{HOST}:{free_port()}"
     with log_path.open("w") as log:
         # A session of its own: Ctrl-C is not for Ray, and all it starts can be found.
         process = subprocess.Popen(
@@ -130,6 +135,8 @@ def connect(address: str) -> None:
     Raises:
         ServiceError: The cluster does not answer.
     """
+    # Ray has read the environment when it was imported.
+    ray_constants.ENABLE_RAY_CLUSTER = not is_local_only(address)
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
@@ -147,8 +154,17 @@ def _command(address: str) -> list[str]:
     return [
         *(script("ray"), "start", "--head", "--block", f"--port={address.split(':')[1]}"),
         *(f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
+        f"--node-ip-address={HOST}",
         *("--include-dashboard=false", "--disable-usage-stats"),
     ]
+
+
+def is_local_only(address: str) -> bool:
+    """Whether a cluster is reached at the loopback address and at no other one."""
+    host, _, port = address.rpartition(":")
+    return host.startswith("127.") and not answers(
+        f"{services.node_ip_address_from_perspective()}:{port}"
+    )
 
 
 def script(name: str) -> str:

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from deployments.middleware import ASGIApp, Message, Receive, Scope, Send
+from deployments.asgi import ASGIApp, Message, Receive, Scope, Send
 from deployments.tiny_model import PROJECT_ROOT
 
 logger = logging.getLogger(__name__)

@@ -14,14 +14,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from deployments.middleware import (
-    FEEDBACK_PREFIX,
-    ASGIApp,
-    Message,
-    Receive,
-    Scope,
-    Send,
-)
+from deployments.asgi import ASGIApp, Message, Receive, Scope, Send
+from deployments.middleware import FEEDBACK_PREFIX
 from deployments.relay import (
     BAD_GATEWAY,
     DATA,

@@ -40,6 +40,7 @@ from deployments.relay import (
     error_event,
     error_of,
 )
+from deployments.replica_port import listen_at_node_address
 from qoe import Expectation, Feedback
 from qoe.expectation import named
 from scheduler.patience import retry_after_of
@@ -93,6 +94,7 @@ class ResumingIngress(OpenAiIngress):
         app.add_exception_handler(RequestValidationError, _invalid)
         guard(app, self._access, self._default_expectation)
         mount_demo_page(app, FleetReports(self._any_handle))
+        listen_at_node_address()
         super()._set_asgi_app(app)
 
     def _get_configured_serve_handle(self, model_id: str) -> Any:

@@ -19,15 +19,9 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from deployments.asgi import ASGIApp, Message, Receive, Scope, Send
 from deployments.first_byte import CLIENT_ERROR, is_event_stream, unwrapped
-from deployments.middleware import (
-    FIELDS_KEY,
-    ASGIApp,
-    Message,
-    Receive,
-    Scope,
-    Send,
-)
+from deployments.middleware import FIELDS_KEY
 from deployments.relay import DATA, DONE, error_event, error_of, written
 from qoe.fields import PATIENCE_FIELD
 

@@ -37,7 +37,9 @@ console = Console()
 def run_command(
     config: Annotated[Path, typer.Option(help="A Serve config.")] = DEFAULT_CONFIG,
     port: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
-    host: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Interface: the file's, else this machine only.")
+    ] = None,
 ) -> None:
     """Start the service, say where it is, and stop it with Ctrl-C."""
     # Serve tells every process that talks to it about its long poll.

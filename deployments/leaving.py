@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from deployments.middleware import ASGIApp, Message, Receive, Scope, Send
+from deployments.asgi import ASGIApp, Message, Receive, Scope, Send
 
 # Whoever hears at all is done within some turns of the event loop.
 GRACE_S = 1.0

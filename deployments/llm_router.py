@@ -11,8 +11,9 @@ from typing import Any
 from ray.llm._internal.serve.core.ingress import router
 from ray.llm._internal.serve.core.ingress.router import LLMRouter as ServeLLMRouter
 
+from deployments.asgi import ASGIApp, Receive, Scope, Send, read_all, replay
 from deployments.json_bodies import nests_too_deep
-from deployments.middleware import ASGIApp, Receive, Scope, Send, read_all, replay
+from deployments.replica_port import listen_at_node_address
 
 
 class LLMRouter(ServeLLMRouter):
@@ -21,6 +22,7 @@ class LLMRouter(ServeLLMRouter):
     def _set_asgi_app(self, app: Any) -> None:
         # Serve has made the app of this replica, and has not started it.
         app.add_middleware(UnreadBodies)
+        listen_at_node_address()
         super()._set_asgi_app(app)
 
 

@@ -6,9 +6,8 @@ Everything else about a request is vLLM's to judge, in vLLM's own words.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl
 
 from deployments.access.caller import (
@@ -18,18 +17,13 @@ from deployments.access.caller import (
     path_of,
     tenant_fields,
 )
+from deployments.asgi import ASGIApp, Receive, Scope, Send, read_all, replay
 from deployments.continuation import continuation_refusal
 from deployments.json_bodies import MAX_DEPTH, can_be_written, nests_too_deep
 from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
 from qoe.expectation import named, shown
 from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
 from qoe.tenant import SHARE_FIELD, TENANT_FIELD, parse_tenant
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FIELDS_KEY = "vllm_xargs"
 # Of vLLM's endpoint for tokens, which takes its own parameters as they are.
@@ -96,11 +90,19 @@ def admitted(
     for name in body:
         if name.startswith(PREFIX):
             raise RequestRefusedError(Refusal(named(name), _misplaced(name, body[name])))
-    if extra := _extra_args(body):
-        _admit(body, extra, default, caller)
+    _missing(body, _extra_args(body), default, caller)
     fields = body.get(FIELDS_KEY) or {}
     if not isinstance(fields, Mapping):
         return {}
+    return _missing(body, fields, default, caller)
+
+
+def _missing(
+    body: Mapping[str, object],
+    fields: Mapping[str, object],
+    default: Expectation,
+    caller: Caller,
+) -> dict[str, object]:
     added = _admit(body, fields, default, caller)
     # Nobody watches the tokens of an answer in one piece: it claims nothing by itself.
     is_stream = body.get("stream") not in (None, False)
@@ -208,18 +210,19 @@ class QoEFieldsMiddleware:
         if not isinstance(request, dict):
             return None
         _require_no_tenant(request)
+        caller, changed = caller_of(scope), dict(request)
         tenant = tenant_fields(scope, request, self._share_by)
-        added = self._added(request, caller_of(scope)) | tenant
-        if not can_be_written(body, request):
-            raise RequestRefusedError(_NO_JSON)
         fields = request.get(FIELDS_KEY) or {}
         # Those that are no mapping are vLLM's to refuse.
-        if not added or not isinstance(fields, dict):
-            return None
-        request[FIELDS_KEY] = fields | added
-        if tenant and isinstance(params := request.get(PARAMS_KEY), dict):
-            params[EXTRA_KEY] = {**_extra_args(request), **tenant}
-        return json.dumps(request).encode()
+        if (added := self._added(request, caller) | tenant) and isinstance(fields, dict):
+            changed[FIELDS_KEY] = fields | added
+        if isinstance(params := request.get(PARAMS_KEY), dict):
+            extra = _extra_args(request)
+            if added := _missing(request, extra, self._default, caller) | tenant:
+                changed[PARAMS_KEY] = params | {EXTRA_KEY: {**extra, **added}}
+        if not can_be_written(body, request):
+            raise RequestRefusedError(_NO_JSON)
+        return None if changed == request else json.dumps(changed).encode()
 
     def _added(self, request: Mapping[str, object], caller: Caller) -> dict[str, object]:
         return admitted(request, self._default, caller)
@@ -266,27 +269,6 @@ def _with_length(
 ) -> list[tuple[bytes, bytes]]:
     kept = [pair for pair in headers if pair[0] != b"content-length"]
     return [*kept, (b"content-length", str(length).encode())]
-
-
-async def read_all(receive: Receive) -> list[Message]:
-    """The messages of the body, up to its end or to the client's going away."""
-    messages = [await receive()]
-    while messages[-1]["type"] == "http.request" and messages[-1].get("more_body"):
-        messages.append(await receive())
-    return messages
-
-
-def replay(messages: list[Message], receive: Receive) -> Receive:
-    waiting = iter(messages)
-
-    async def replayed() -> Message:
-        for message in waiting:
-            return message
-        # A client that goes away while it is answered frees the engine only if the app
-        # hears of it.
-        return await receive()
-
-    return replayed
 
 
 async def _respond(refusal: Refusal, send: Send) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deployments.access.caller import SCOPE_KEY, Caller
+from deployments.asgi import ASGIApp, Receive, Scope, Send
 from deployments.middleware import (
     FIELDS_KEY,
-    ASGIApp,
     QoEFieldsMiddleware,
-    Receive,
     Refusal,
     RequestRefusedError,
-    Scope,
-    Send,
 )
 from qoe import Caps, resumed_token_ids
 from qoe.fields import RESUME_FIELD

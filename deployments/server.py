@@ -33,6 +33,7 @@ from deployments.leaving import EndingMiddleware, LeavingMiddleware
 from deployments.metrics import ReplicaMetrics
 from deployments.middleware import Refusal, refusal_of
 from deployments.pulse import PERIOD_S, EnginePulse
+from deployments.replica_port import listen_at_node_address
 from deployments.telemetry import ReplicaTelemetry
 from qoe import Feedback
 from scheduler.settings import (
@@ -68,6 +69,7 @@ class AndesServer(LLMServer):
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
+        listen_at_node_address()
         telemetry = self._telemetry = ReplicaTelemetry(util.get_node_ip_address())
         metrics = self._metrics = ReplicaMetrics(serve.metrics)
         ears = self._ears = EngineEars()

@@ -15,6 +15,7 @@ import ray
 import yaml
 from ray import serve
 from ray.serve._private.constants import RAY_SERVE_HAPROXY_CONFIG_FILE_LOC
+from ray.serve._private.haproxy import get_haproxy_binary
 from ray.serve.handle import DeploymentHandle
 
 from deployments import cluster, readiness
@@ -29,7 +30,12 @@ from deployments.processes import (
     wait_until,
 )
 from deployments.running import Running, forget, recall, record
-from deployments.service_config import DEFAULT_CONFIG, ServiceConfig, load_config
+from deployments.service_config import (
+    DEFAULT_CONFIG,
+    LOOPBACK,
+    ServiceConfig,
+    load_config,
+)
 from deployments.tiny_model import PROJECT_ROOT
 from telemetry.report import EngineReport, from_mapping
 
@@ -40,6 +46,7 @@ START_TIMEOUT_S = 600.0
 PORT_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 HAPROXY_DIR = Path(RAY_SERVE_HAPROXY_CONFIG_FILE_LOC).parent
+HAPROXY_SCRIPT = PROJECT_ROOT / "deployments" / "haproxy.sh"
 HAPROXY_PORTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
@@ -100,7 +107,8 @@ def service(
         overrides: Changes of its `args`, such as `{"scheduler": "fcfs"}`; mappings are
             merged, None takes a key away.
         port: HTTP port instead of the file's.
-        host: Interface of that port instead of the file's.
+        host: Interface of that port instead of the file's; the loopback one where nobody
+            says which, and it starts Ray.
         start_timeout_s: How long to wait for the first token.
         progress: Told in a few words what is being waited for.
 
@@ -185,6 +193,10 @@ def _start(config: ServiceConfig, progress: Progress) -> None:
     environ = _environment(config)
     if address is None:
         progress("starting Ray")
+        # On a cluster of several nodes, HAProxy asks replicas on the others.
+        config.serve["http_options"].setdefault("host", LOOPBACK)
+        environ |= cluster.LOCAL_ENV
+        environ |= local_counters() if config.args.streaming == "direct" else {}
         own_ray = cluster.start(environ, RUN_DIR / "ray.log")
         address = own_ray.address
     _join(config, address, own_ray)
@@ -250,6 +262,14 @@ def _environment(config: ServiceConfig) -> dict[str, str]:
     environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     required = STREAMING_ENV if config.args.streaming == "direct" else {}
     return {**SERVING_ENV, **environ, **required}
+
+
+def local_counters() -> dict[str, str]:
+    """Has Serve call HAProxy by a script that keeps its counters on this machine."""
+    return {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(HAPROXY_SCRIPT),
+        "ANDES_HAPROXY": get_haproxy_binary(),
+    }
 
 
 def _haproxy_ports() -> dict[str, int]:

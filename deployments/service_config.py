@@ -21,6 +21,12 @@ DEFAULT_CONFIG = PROJECT_ROOT / "serve_config.yaml"
 IMPORT_PATH = "deployments.app:build_app"
 DEFAULT_PORT, MAX_PORT = 8000, 65535
 LOOPBACK, EVERY_INTERFACE = "127.0.0.1", "0.0.0.0"
+# HAProxy asks the replicas of its own machine at 127.0.0.1, and they listen at this host.
+DIRECT_HOSTS = (LOOPBACK, EVERY_INTERFACE, "::")
+_DIRECT_HOST = (
+    f"{LOOPBACK}, for this machine only, or {EVERY_INTERFACE}, for every interface, with "
+    "streaming: direct"
+)
 
 T = TypeVar("T")
 
@@ -109,10 +115,13 @@ def load_config(
         raise _bad(path, "route_prefix", prefix, "a path that begins with /")
     if type(http["port"]) is not int or not 1 <= http["port"] <= MAX_PORT:
         raise _bad(path, "http_options.port", http["port"], f"from 1 to {MAX_PORT}")
+    parsed = AppArgs.parse(application["args"])
+    if parsed.streaming == "direct" and http.get("host", LOOPBACK) not in DIRECT_HOSTS:
+        raise _bad(path, "http_options.host", http["host"], _DIRECT_HOST)
     return ServiceConfig(
         serve=serve,
         app=name,
-        args=AppArgs.parse(application["args"]),
+        args=parsed,
         port=http["port"],
         route_prefix=prefix.rstrip("/"),
     )

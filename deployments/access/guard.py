@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from deployments.access.body_limit import BodyLimitMiddleware
 from deployments.access.caller import ShareBy
 from deployments.access.caps import CapArgs
 from deployments.access.keys import Keyring, load_keys
@@ -18,6 +19,9 @@ from deployments.middleware import QoEFieldsMiddleware
 from qoe import Expectation
 
 logger = logging.getLogger(__name__)
+
+# With them whoever sends prompts could have vLLM start or end engines. Serve scales.
+OPERATORS_PATHS = ("/scale_elastic_ep", "/is_scaling_elastic_ep")
 
 
 class AccessSettings(BaseModel):
@@ -40,7 +44,7 @@ def guard(
     default: Expectation,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Have `app` ask for a key first, and then look at the QoE fields.
+    """Have `app` ask for a key first, and then look at how much is sent and the QoE fields.
 
     Args:
         app: A Starlette app; what is added to it later comes before the key.
@@ -55,7 +59,13 @@ def guard(
     keys = load_keys(settings.api_keys_file, caps, environ)
     if not keys:
         logger.warning("There is no API key: whoever reaches this service may use it.")
+    app.router.routes[:] = [
+        route
+        for route in app.router.routes
+        if getattr(route, "path", None) not in OPERATORS_PATHS
+    ]
     app.add_middleware(QoEFieldsMiddleware, default=default, share_by=settings.share_by)
+    app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(
         AccessMiddleware, caps=caps, keyring=Keyring.of(keys, caps) if keys else None
     )

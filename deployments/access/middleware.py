@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from deployments.access.caller import SCOPE_KEY, Caller, path_of
 from deployments.access.keys import Entry, Keyring
 from deployments.access.rate import TokenBucket, retry_after_s
-from deployments.middleware import FEEDBACK_PREFIX, ASGIApp, Receive, Scope, Send
+from deployments.asgi import ASGIApp, Receive, Scope, Send
+from deployments.middleware import FEEDBACK_PREFIX
 from qoe import Caps
 
 # Asked by load balancers, which have no key; they say nothing but "well".
@@ -60,10 +61,10 @@ class AccessMiddleware:
         if self._keyring is not None and not _is_free(scope):
             entry = self._keyring.find(_token(scope))
             if entry is None:
-                await _refuse(scope, send, *_unauthorized(scope))
+                await refuse(scope, send, *_unauthorized(scope))
                 return
             if wait_s := self._wait_s(scope, entry):
-                await _refuse(scope, send, *_too_often(entry, wait_s))
+                await refuse(scope, send, *_too_often(entry, wait_s))
                 return
             scope[SCOPE_KEY] = entry.caller
         await self._app(scope, receive, send)
@@ -125,7 +126,7 @@ def _too_often(entry: Entry, wait_s: float) -> tuple[int, str, str, Mapping[str,
     )
 
 
-async def _refuse(
+async def refuse(
     scope: Scope,
     send: Send,
     code: int,
@@ -133,6 +134,7 @@ async def _refuse(
     message: str,
     headers: Mapping[str, str],
 ) -> None:
+    """Answer with an error of OpenAI's shape."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         return

@@ -1,13 +1,17 @@
-"""Serve's own HAProxy, in our environment, keeps an old stream when it is started anew."""
+"""Serve's own HAProxy as we have it called: old streams go on, counters are private."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from deployments.environment import SERVING_ENV, STREAMING_ENV
@@ -17,8 +21,8 @@ from deployments.processes import free_port
 LASTS_S = 135
 
 
-async def stream_over_a_reload(folder: str, lasts_s: int) -> str:
-    """The end of a stream that an old process of HAProxy goes on with."""
+def haproxy_api(folder: str, host: str, back: int) -> Any:
+    """Serve's HAProxy with one replica, which listens at the port `back`."""
     from ray.serve._private.haproxy import (  # noqa: PLC0415 - reads the environment
         BackendConfig,
         HAProxyApi,
@@ -26,6 +30,28 @@ async def stream_over_a_reload(folder: str, lasts_s: int) -> str:
         ServerConfig,
     )
     from ray.serve.config import HTTPOptions  # noqa: PLC0415
+
+    config = HAProxyConfig(
+        socket_path=f"{folder}/admin.sock",
+        server_state_base=folder,
+        server_state_file=f"{folder}/server-state",
+        metrics_socket_path=f"{folder}/metrics.sock",
+        metrics_port=free_port(),
+        stats_port=free_port(),
+        http_options=HTTPOptions(host=host, port=free_port()),
+        has_received_routes=True,
+    )
+    backend = BackendConfig(
+        name="http-andes",
+        path_prefix="/",
+        servers=[ServerConfig("replica", "127.0.0.1", back)],
+        app_name="andes",
+    )
+    return HAProxyApi(config, {backend.name: backend}, f"{folder}/haproxy.cfg")
+
+
+async def stream_over_a_reload(folder: str, lasts_s: int) -> str:
+    """The end of a stream that an old process of HAProxy goes on with."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -37,28 +63,14 @@ async def stream_over_a_reload(folder: str, lasts_s: int) -> str:
         writer.write(b"data: [DONE]\n\n")
         writer.close()
 
-    front, back = free_port(), free_port()
+    back = free_port()
     server = await asyncio.start_server(answer, "127.0.0.1", back)
-    config = HAProxyConfig(
-        socket_path=f"{folder}/admin.sock",
-        server_state_base=folder,
-        server_state_file=f"{folder}/server-state",
-        metrics_socket_path=f"{folder}/metrics.sock",
-        metrics_port=free_port(),
-        stats_port=free_port(),
-        http_options=HTTPOptions(host="127.0.0.1", port=front),
-        has_received_routes=True,
-    )
-    backend = BackendConfig(
-        name="http-andes",
-        path_prefix="/",
-        servers=[ServerConfig("replica", "127.0.0.1", back)],
-        app_name="andes",
-    )
-    haproxy = HAProxyApi(config, {backend.name: backend}, f"{folder}/haproxy.cfg")
+    haproxy = haproxy_api(folder, "127.0.0.1", back)
     await haproxy.start()
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", front)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", haproxy.cfg.frontend_port
+        )
         writer.write(
             b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         )
@@ -72,20 +84,60 @@ async def stream_over_a_reload(folder: str, lasts_s: int) -> str:
         server.close()
 
 
-@pytest.mark.nightly
-def test_a_stream_older_than_serve_allows_outlives_a_reload(tmp_path: Path) -> None:
+async def listening(folder: str, host: str) -> dict[str, list[str]]:
+    """Where HAProxy listens, for requests and for who asks for its counters."""
+    haproxy = haproxy_api(folder, host, free_port())
+    await haproxy.start()
+    try:
+        # Twice, as when a replica comes: the configuration has been written anew.
+        await haproxy.reload()
+        connections = psutil.Process(haproxy._proc.pid).net_connections("tcp")
+    finally:
+        await haproxy.stop()
+    at = {c.laddr.port: c.laddr.ip for c in connections if c.status == "LISTEN"}
+    counters = sorted((haproxy.cfg.metrics_port, haproxy.cfg.stats_port))
+    return {
+        "requests": [at.pop(haproxy.cfg.frontend_port)],
+        "counters": [at.pop(port) for port in counters],
+        "others": list(at.values()),
+    }
+
+
+def told(environ: Mapping[str, str], *args: str) -> str:
+    """What this file prints as a program, in which Serve reads `environ`."""
     own = {name: value for name, value in os.environ.items() if "HAPROXY" not in name}
     done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path), str(LASTS_S)],
-        env={**own, **STREAMING_ENV, **SERVING_ENV},
+        [sys.executable, __file__, *args],
+        env={**own, **STREAMING_ENV, **SERVING_ENV, **environ},
         capture_output=True,
         text=True,
         timeout=2 * LASTS_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "data: [DONE]" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_counters_are_for_this_machine_whoever_may_send_requests(
+    tmp_path: Path, host: str
+) -> None:
+    from deployments.service import local_counters  # noqa: PLC0415 - not for the program
+
+    found = json.loads(told(local_counters(), "listening", str(tmp_path), host))
+    assert found == {"requests": [host], "counters": ["127.0.0.1"] * 2, "others": []}
+
+
+@pytest.mark.nightly
+def test_a_stream_older_than_serve_allows_outlives_a_reload(tmp_path: Path) -> None:
+    assert "data: [DONE]" in told({}, "stream", str(tmp_path), str(LASTS_S))
+
+
+async def main(what: str, folder: str, argument: str) -> str:
+    if what == "listening":
+        return json.dumps(await listening(folder, argument))
+    return await stream_over_a_reload(folder, int(argument))
 
 
 if __name__ == "__main__":
-    sys.stdout.write(asyncio.run(stream_over_a_reload(sys.argv[1], int(sys.argv[2]))))
+    sys.stdout.write(asyncio.run(main(*sys.argv[1:])))

@@ -33,6 +33,13 @@ def test_overrides_change_the_args_that_serve_gets() -> None:
     assert config.serve["http_options"]["port"] == config.port == 9000
 
 
+def test_nobody_is_told_to_listen_where_the_file_says_nothing() -> None:
+    # What starts it decides: a Ray of its own is for this machine, one of several nodes
+    # cannot be.
+    assert "host" not in load_config().serve["http_options"]
+    assert not load_config().is_local
+
+
 @pytest.mark.parametrize(
     ("host", "is_local", "asked_at"),
     [
@@ -47,10 +54,21 @@ def test_overrides_change_the_args_that_serve_gets() -> None:
 def test_a_service_is_asked_where_it_listens(
     host: str, is_local: bool, asked_at: str
 ) -> None:
-    config = load_config(host=host)
+    config = load_config(host=host, overrides={"streaming": "handle"})
     assert config.serve["http_options"]["host"] == host
     assert config.is_local is is_local
     assert config.base_url == f"http://{asked_at}:8000/v1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_haproxy_reaches_the_replicas_of_its_machine(host: str) -> None:
+    assert load_config(host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "::1", "localhost", "127.0.0.2"])
+def test_where_haproxy_would_look_for_them_in_vain_nothing_is_started(host: str) -> None:
+    with pytest.raises(ConfigError, match=rf"http_options\.host='{host}' is invalid"):
+        load_config(host=host)
 
 
 def test_whoever_starts_a_service_has_a_key_of_it(tmp_path: Path) -> None:

@@ -16,7 +16,11 @@ from deployments.environment import SERVING_ENV, require_streaming_environment
 
 Manifest = dict[str, Any]
 # The pod security standard `restricted`, as far as pods here could miss it.
-CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
 SECRETS = {"andes-api-key", "andes-hub-token", "andes-redis"}
 
 
@@ -108,6 +112,24 @@ def test_pods_meet_the_restricted_security_standard(manifests: list[Manifest]) -
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for one in pod["containers"]:
             assert one["securityContext"].items() >= CONTAINER_SECURITY.items()
+    # The operator makes the autoscaler's container, and only from this.
+    service = next(m for m in manifests if m["kind"] == "RayService")
+    autoscaler = service["spec"]["rayClusterConfig"]["autoscalerOptions"]
+    assert autoscaler["securityContext"].items() >= CONTAINER_SECURITY.items()
+
+
+def test_ray_has_a_folder_to_write_to_for_all_that_it_writes(rayservice: Manifest) -> None:
+    autoscaler = rayservice["spec"]["rayClusterConfig"]["autoscalerOptions"]
+    for group in groups(rayservice):
+        pod, one = group["template"]["spec"], container(group)
+        volumes = {v["name"] for v in pod["volumes"] if v["emptyDir"]["sizeLimit"]}
+        folders = {m["mountPath"] for m in one["volumeMounts"]}
+        env = {v["name"]: v.get("value") for v in one["env"]}
+        assert {m["name"] for m in one["volumeMounts"]} == volumes
+        assert folders >= {"/tmp", env["HOME"], env["HF_HOME"]}
+        # No folder in another: kubelet would make what lies between them root's own.
+        assert not [a for a in folders for b in folders if a.startswith(f"{b}/")]
+        assert autoscaler["volumeMounts"][0] in one["volumeMounts"]
 
 
 def test_every_container_has_requests_and_a_memory_limit_it_is_given(

@@ -14,6 +14,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.cli_args import FrontendArgs
 from vllm.entrypoints.openai.api_server import build_app
 
+from deployments.access.body_limit import MAX_BODY_BYTES
 from deployments.access.guard import AccessSettings
 from deployments.access.keys import KEYS_ENV
 from deployments.ingress import ResumingIngress, serve_feedback
@@ -26,6 +27,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine .*__del__:RuntimeWarni
 KEY = {"authorization": "Bearer of-a-test-of-both-apps"}
 ACCESS = AccessSettings()
 FREE = {"/health", "/ping"}
+# All that a service answers besides: whoever has a key may ask for each of it.
+FOR_CLIENTS = {
+    *("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"),
+    *("/load", "/version", "/metrics", "/v1/models", "/v1/models/{model:path}"),
+    *("/tokenize", "/detokenize", "/invocations", "/generative_scoring"),
+    *("/v1/chat/completions", "/v1/chat/completions/batch", "/v1/completions"),
+    *("/v1/responses", "/v1/responses/{response_id}"),
+    *("/v1/responses/{response_id}/cancel", "/inference/v1/generate"),
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/messages/render"),
+    *("/v1/chat/completions/render", "/v1/chat/completions/derender"),
+    *("/v1/completions/render", "/v1/completions/derender"),
+    *("/v1/embeddings", "/v1/audio/transcriptions", "/v1/score"),
+    *("/v1/qoe/{request_id}", "/demo", "/demo/fleet", "/demo/pacer"),
+}
 
 
 class Engine:
@@ -96,6 +111,36 @@ async def test_no_path_of_the_app_is_open_without_a_key_but_its_health(
         for method in ("GET", "POST", "DELETE"):
             answer = await client.request(method, path)
             assert (answer.status_code == 401) == (path not in FREE), (method, path)
+
+
+async def test_nothing_is_there_for_clients_that_is_the_operators(
+    app: Any, client: httpx.AsyncClient
+) -> None:
+    assert paths_of(app.routes) <= FREE | FOR_CLIENTS
+    answer = await client.post(
+        "/scale_elastic_ep", json={"new_data_parallel_size": 2}, headers=KEY
+    )
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("length_told", [True, False])
+async def test_a_body_that_nobody_needs_is_not_read_to_its_end(
+    client: httpx.AsyncClient, length_told: bool
+) -> None:
+    read_bytes = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read_bytes
+        while read_bytes < 4 * MAX_BODY_BYTES:
+            read_bytes += 1 << 20
+            yield b" " * (1 << 20)
+
+    told = {"content-length": str(4 * MAX_BODY_BYTES)} if length_told else {}
+    headers = KEY | {"content-type": "application/json"} | told
+    answer = await client.post("/v1/completions", content=endless(), headers=headers)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["type"] == "BadRequestError"
+    assert read_bytes <= (0 if length_told else MAX_BODY_BYTES + (1 << 20))
 
 
 @pytest.mark.parametrize("media", ["application/json", "application/vnd.api+json"])

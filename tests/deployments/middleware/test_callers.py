@@ -85,3 +85,15 @@ async def test_an_answer_in_one_piece_claims_nothing_that_it_does_not_say() -> N
 async def test_fields_that_are_no_mapping_are_left_to_the_app(fields: Any) -> None:
     client = await ask(with_fields(fields), **{SCOPE_KEY: CAPPED})
     assert client.app.body == with_fields(fields)
+
+
+@pytest.mark.parametrize("extra", [{}, {"extra_args": None}, {"extra_args": {"mine": 1}}])
+async def test_vllms_endpoint_for_tokens_is_no_way_around_a_keys_share_and_caps(
+    extra: dict[str, Any],
+) -> None:
+    caller = Caller("gold", Caps(max_weight=0.5), share=3.0)
+    request = {"token_ids": [1], "stream": True, "sampling_params": {"n": 1} | extra}
+    client = await ask(json.dumps(request).encode(), **{SCOPE_KEY: caller})
+    params = json.loads(client.app.body)["sampling_params"]
+    own = {"qoe_tenant": "gold", "qoe_share": 3.0, "qoe_weight": 0.5}
+    assert params == {"n": 1, "extra_args": (extra.get("extra_args") or {}) | own}

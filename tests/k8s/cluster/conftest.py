@@ -1,7 +1,7 @@
 """The nodes of `k8s/overlays/dev` without Kubernetes: a head without work, a worker, Redis.
 
-Both run on loopback with the variables of the pods, started as KubeRay starts them. A head
-that ends comes back with the same command, as its pod does.
+Both run on loopback with the variables, the user and the mounts of the pods, started as
+KubeRay starts them. A head that ends comes back with the same command, as its pod does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import yaml
 
 from deployments.access.keys import KEYS_ENV
 from deployments.cluster import script
-from deployments.environment import STREAMING_ENV
 from deployments.k8s import OVERLAYS, RENDERED_FILE
 from deployments.processes import (
     end,
@@ -36,6 +35,9 @@ from deployments.processes import (
 from deployments.tiny_model import ensure_tiny_model
 
 REPO = Path(__file__).parents[3]
+POD = Path(__file__).with_name("pod.sh")
+# KubeRay adds it to what the manifests mount.
+SHARED_MEMORY = "/dev/shm"
 HOST = "127.0.0.1"
 API_KEY = "of-the-tests-of-a-cluster"
 START_TIMEOUT_S, DEPLOY_TIMEOUT_S, GRACE_S = 180.0, 420.0, 5.0
@@ -116,7 +118,8 @@ class Cluster:
     def _process(self, name: str, command: list[str], extra: dict[str, str]) -> Process:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
         environ |= {
-            **STREAMING_ENV,
+            **pod_variables(),
+            "POD_MOUNTS": " ".join(pod_folders()),
             "PYTHONPATH": str(REPO),
             KEYS_ENV: API_KEY,
             "RAY_AUTH_MODE": "token",
@@ -133,7 +136,8 @@ class Cluster:
         return [*command, "--dir", str(self.folder), "--requirepass", self.token]
 
     def _ray_command(self, role: str) -> list[str]:
-        command = [script("ray"), "start", "--block", f"--node-ip-address={HOST}"]
+        command = [str(POD), script("ray"), "start", "--block"]
+        command += [f"--node-ip-address={HOST}"]
         if role == "head":
             command += [
                 *("--head", f"--port={self.port('gcs')}", f"--temp-dir={self.folder}/r"),
@@ -202,9 +206,6 @@ class Cluster:
         wait_until(lambda: self.answers(ready), START_TIMEOUT_S, "no worker")
 
     def start_head(self) -> None:
-        # A pod's file system and processes are its own; here Ray would read in the one and
-        # see by the other that a cluster runs at this address: the worker's.
-        (self.folder / "r" / "ray_current_cluster").unlink(missing_ok=True)
         self.head.start()
         ready = self.url("dashboard", "/api/gcs_healthz")
         wait_until(lambda: self.answers(ready), START_TIMEOUT_S, "no head")
@@ -217,15 +218,33 @@ class Cluster:
         end(processes_with(str(self.folder)), GRACE_S)
         for node in self.proxy_nodes:
             end(processes_with(f"haproxy-serve/{node}/"), GRACE_S)
-            shutil.rmtree(f"/tmp/haproxy-serve/{node}", ignore_errors=True)
         self.client.close()
         assert [p for s in sessions for p in processes_of_session(s.pid)] == []
         assert all(port_is_free(port) for port in self.ports.values())
 
 
+def _pod() -> dict[str, Any]:
+    service = yaml.safe_load((REPO / "k8s" / "base" / "rayservice.yaml").read_text())
+    workers = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
+    (container,) = workers["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def pod_variables() -> dict[str, str]:
+    """Those that are in no Secret."""
+    return {one["name"]: one["value"] for one in _pod()["env"] if "value" in one}
+
+
+def pod_folders() -> list[str]:
+    """The folders that a pod can write to."""
+    return [*(mount["mountPath"] for mount in _pod()["volumeMounts"]), SHARED_MEMORY]
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """The `dev` overlay's config, deployed and running."""
+    if any(REPO.is_relative_to(folder) for folder in pod_folders()):
+        pytest.skip(f"{REPO} lies in a folder that the pods have for themselves")
     # A short path: Ray's sockets lie in it.
     folder = Path(tempfile.mkdtemp(prefix="andes-"))
     cluster = Cluster(folder)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -63,6 +64,27 @@ def test_a_client_with_the_api_key_gets_a_stream(ask: Callable[..., Any]) -> Non
     with ask() as answer:
         assert answer.status_code == 200
         assert list(answer.iter_lines())[-2] == "data: [DONE]"
+
+
+def test_nodes_have_no_privileges_and_write_to_the_pods_folders_only(cluster: Any) -> None:
+    for node in (cluster.head, cluster.worker):
+        ours = processes_of_session(node.pid)
+        # Engines, too, which vLLM starts.
+        assert any("EngineCore" in process.name() for process in ours) == (
+            node is cluster.worker
+        )
+        for process in ours:
+            proc = Path(f"/proc/{process.pid}")
+            assert "\nCapEff:\t0000000000000000\n" in (proc / "status").read_text()
+            assert (proc / "uid_map").read_text().split()[0] == "1000"
+            assert _writable(proc) == set(node.environ["POD_MOUNTS"].split())
+
+
+def _writable(proc: Path) -> set[str]:
+    """Where a process may write, its own /proc apart."""
+    mounts = [line.split() for line in (proc / "mountinfo").read_text().splitlines()]
+    writable = {at for _, _, _, _, at, options, *_ in mounts if "rw" in options.split(",")}
+    return {at for at in writable if not at.startswith("/proc")}
 
 
 def _read_to_the_end(ask: Callable[..., Any], begun: Barrier) -> list[str]:

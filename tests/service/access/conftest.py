@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
+import psutil
 import pytest
+
+from deployments.processes import processes_of_session
+from deployments.running import recall
+from deployments.service import RUN_DIR
 
 if TYPE_CHECKING:
     from tests.service.conftest import Client
@@ -92,11 +98,40 @@ def _what_cannot_be_read_is_the_clients_fault(client: Client) -> None:
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "qoe_tds")
 
 
+def _other_machines_reach_nothing_of_it(_: Client) -> None:
+    running = recall(RUN_DIR)
+    assert running is not None
+    assert running.own_ray is not None
+    processes = processes_of_session(running.own_ray.head.pid)
+    listening = [one for process in processes for one in _listening(process)]
+    assert len(listening) > 20
+    assert [one for one in listening if not _is_loopback(one)] == []
+
+
+def _listening(process: psutil.Process) -> list[tuple[str, str, int]]:
+    try:
+        connections = process.net_connections("tcp")
+        return [
+            (process.name(), c.laddr.ip, c.laddr.port)
+            for c in connections
+            if c.status == psutil.CONN_LISTEN
+        ]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_loopback(one: tuple[str, str, int]) -> bool:
+    address = ipaddress.ip_address(one[1])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
 CHECKS = [
     _without_a_key_nothing_is_told,
     _with_a_key_it_is_the_service_it_was,
     _nobody_gets_more_than_its_key_allows,
     _what_cannot_be_read_is_the_clients_fault,
+    _other_machines_reach_nothing_of_it,
 ]
 
 
