@@ -52,7 +52,7 @@ stop: install ## Stop the service from elsewhere, and what a crash left of it.
 test: install ## Run all tests, or some of them (PYTEST_ARGS='tests/qoe -k pace').
 ifeq ($(strip $(PYTEST_ARGS)),)
 	@failed=0; \
-	$(BIN)/python -m pytest --durations=10 -m "not service" -n auto --dist loadfile --no-loadscope-reorder || failed=1; \
+	$(BIN)/python -m pytest --durations=10 -m "not service" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder || failed=1; \
 	$(BIN)/python -m pytest --durations=10 -m service || failed=1; \
 	exit $$failed
 else

@@ -17,7 +17,7 @@ import numpy as np
 from rich.table import Table
 
 from bench.percentiles import Milliseconds, milliseconds
-from qoe.harm import SHAPE
+from qoe.marginal_loss import SHAPE
 from router.chooser import Chooser, Stream
 from router.settings import PolicyName, RouterSettings
 from telemetry.report import MAX_KEYS, EngineReport, request_key
@@ -65,14 +65,14 @@ class _Router:
         self._accepted = [0] * num_replicas
         self._keys = [deque[int](maxlen=MAX_KEYS) for _ in self._replicas]
 
-    def hear(self, number: int, report: EngineReport) -> float:
+    def on_report(self, number: int, report: EngineReport) -> float:
         """Seconds that it takes to hear this of a replica."""
         report = msgspec.structs.replace(
             report,
             accepted_total=self._accepted[number],
             accepted_keys=tuple(self._keys[number]),
         )
-        return _seconds(lambda: self._chooser.hear(self._replicas[number], report))
+        return _seconds(lambda: self._chooser.on_report(self._replicas[number], report))
 
     def settle(self) -> float:
         """Seconds that it takes to be ready for a placement after what was heard."""
@@ -101,19 +101,19 @@ def measure_fleet(num_replicas: int, placements: int) -> FleetResult:
     by_qoe, by_turns = (_Router(p, num_replicas) for p in ("qoe", "round_robin"))
     seq = 0
 
-    def hear(number: int) -> float:
+    def on_report(number: int) -> float:
         nonlocal seq
         seq += 1
         report = _report(seq, rng)
-        by_turns.hear(number, report)
-        return by_qoe.hear(number, report)
+        by_turns.on_report(number, report)
+        return by_qoe.on_report(number, report)
 
     for number in range(num_replicas):
-        hear(number)
+        on_report(number)
     times_s = np.zeros((3, WARM_UP_PLACEMENTS + placements))
     for placement in range(times_s.shape[1]):
         speakers = rng.integers(num_replicas, size=REPORTS_PER_PLACEMENT)
-        heard_s = float(np.sum([hear(int(number)) for number in speakers]))
+        heard_s = float(np.sum([on_report(int(number)) for number in speakers]))
         heard_s += by_qoe.settle()
         by_turns.settle()
         request_id = f"request {placement}"
@@ -172,7 +172,7 @@ def _report(seq: int, rng: np.random.Generator) -> EngineReport:
         prefill_s_per_token=1.6e-5,
         prefill_backlog_tokens=waiting * 400,
         slack_histogram=tuple(rng.integers(20, size=6).tolist()),
-        harm=tuple(np.sort(rng.random(SHAPE), axis=None).tolist()),
+        marginal_loss=tuple(np.sort(rng.random(SHAPE), axis=None).tolist()),
     )
 
 

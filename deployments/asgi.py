@@ -27,7 +27,7 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
         for message in waiting:
             return message
         # A client that goes away while it is answered frees the engine only if the app
-        # hears of it.
+        # learns of it.
         return await receive()
 
     return replayed

@@ -86,11 +86,11 @@ def fleet_view(answers: Sequence[Answer | BaseException]) -> dict[str, Any]:
 
     Streams are counted once: `waiting` are those that have not begun. Memory is in tokens.
     """
-    heard = [answer for answer in answers if not isinstance(answer, BaseException)]
-    views = [_replica_view(answer) for answer in heard]
+    answered = [answer for answer in answers if not isinstance(answer, BaseException)]
+    views = [_replica_view(answer) for answer in answered]
     return {
         "replicas": sorted(views, key=lambda view: str(view["id"])),
-        "silent": len(answers) - len(heard),
+        "silent": len(answers) - len(answered),
     }
 
 

@@ -1,4 +1,4 @@
-"""`POST /v1/qoe/{request_id}`: a client says where its reader is, and the engine hears it.
+"""`POST /v1/qoe/{request_id}`: a client says where its reader is, and its engine gets it.
 
 Whichever process the request comes to asks all replicas if it does not write the stream
 itself. That costs a call each, and is meant for what a client says now and then.
@@ -21,11 +21,11 @@ from deployments.access.rate import TokenBucket, retry_after_s
 from qoe import ExpectationError, Feedback, parse_feedback
 from qoe.feedback import PACE_FIELD
 from telemetry.channel import new_endpoint
-from telemetry.feedback import FeedbackSender, ReaderWord
+from telemetry.feedback import FeedbackSender, ReaderFeedback
 
 PATH = "/v1/qoe/{request_id}"
 # Of `AndesServer`, for all replicas at once.
-METHOD = "hear_reader"
+METHOD = "on_feedback"
 ASK_TIMEOUT_S = 2.0
 MAX_BODY_BYTES = 4096
 _JSON_ERRORS = (ValueError, RecursionError)
@@ -53,7 +53,7 @@ class FeedbackLimit:
     Invariants:
         Of one stream, no more words than its client could need.
         Of streams that nobody writes, no more than replicas answer without noticing it;
-            until then, and again soon, everybody else is heard.
+            until then, and again soon, all others' feedback is taken.
         Memory is bounded: who has been silent for longest starts anew.
     """
 
@@ -102,10 +102,10 @@ async def respond(
     if wait_s := limit.take(request_id):
         return _too_often(wait_s)
     try:
-        is_told = await tell(request_id, feedback)
+        is_sent = await tell(request_id, feedback)
     except UnknownHolderError as error:
         return _refused(503, "ServiceUnavailableError", str(error), "request_id")
-    if not is_told:
+    if not is_sent:
         return _unknown(request_id)
     limit.found()
     return Response(status_code=204)
@@ -136,7 +136,7 @@ async def ask_replicas(handles: Iterable[Any], request_id: str, feedback: Feedba
     return False
 
 
-class EngineEars:
+class EngineFeedback:
     """A replica's way to its engine.
 
     Attributes:
@@ -147,11 +147,11 @@ class EngineEars:
         self.engine_endpoint = new_endpoint()
         self._sender = FeedbackSender(self.engine_endpoint)
 
-    def tell(self, engine_ids: Sequence[str], feedback: Feedback) -> bool:
-        """Send it to the engine; False without a stream, or without an engine to hear."""
+    def send(self, engine_ids: Sequence[str], feedback: Feedback) -> bool:
+        """Send it to the engine; False without a stream or an engine."""
         if not engine_ids:
             return False
-        return self._sender.tell(ReaderWord(tuple(engine_ids), feedback))
+        return self._sender.send(ReaderFeedback(tuple(engine_ids), feedback))
 
     def close(self) -> None:
         """Free the endpoint; a second call does nothing."""

@@ -48,7 +48,7 @@ from scheduler.patience import retry_after_of
 logger = get_logger(__name__)
 
 ANSWERS = (CallMethod.CHAT.value, CallMethod.COMPLETIONS.value)
-# A replica whose engine has died says so to routers; they need a moment to hear it.
+# A replica whose engine has died says so to routers; they need a moment to learn it.
 RETRY_DELAY_S = 0.2
 
 
@@ -105,9 +105,9 @@ class ResumingIngress(OpenAiIngress):
 
     async def qoe(self, request_id: str, request: Request) -> Response:
         """What a client says of its reader goes to the replica that writes its stream."""
-        return await respond(request_id, request, self._tell, self._limit)
+        return await respond(request_id, request, self._send_feedback, self._limit)
 
-    async def _tell(self, request_id: str, feedback: Feedback) -> bool:
+    async def _send_feedback(self, request_id: str, feedback: Feedback) -> bool:
         handles = self._default_serve_handles.values()
         return await ask_replicas(handles, request_id, feedback)
 

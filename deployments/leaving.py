@@ -1,11 +1,11 @@
 """A client that leaves takes what it asked for with it: on each endpoint, and both paths.
 
 A replica: Serve cancels the task of a request whose client has left. vLLM does its work in
-a task beside that one, and ends it only when it hears `http.disconnect`: cancelled before
-it hears, it writes an answer that is not streamed to its end, for nobody.
+a task beside that one, and ends it only when it receives `http.disconnect`: cancelled
+before that, it writes an answer that is not streamed to its end, for nobody.
 
-The ingress of the handle path: what hears `http.disconnect` ends well, and then Serve has
-nothing left to cancel. A call to a replica that nobody reads goes on.
+The ingress of the handle path: what receives `http.disconnect` ends well, and then Serve
+has nothing left to cancel. A call to a replica that nobody reads goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from deployments.asgi import ASGIApp, Message, Receive, Scope, Send
 
-# Whoever hears at all is done within some turns of the event loop.
+# Whoever receives it at all is done within some turns of the event loop.
 GRACE_S = 1.0
 REQUEST_ID = b"x-request-id"
 
@@ -25,7 +25,7 @@ class LeavingMiddleware:
     """Tells an app that its client has left, and only then lets it be cancelled.
 
     Invariants:
-        An app that is cancelled has heard `http.disconnect`, or had `grace_s` to hear it.
+        An app that is cancelled has received `http.disconnect`, or had `grace_s` for it.
         It ends before the cancelled request does: Serve counts it until then.
         A client that stays makes no difference.
 
@@ -42,12 +42,12 @@ class LeavingMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        heard = _Heard(receive)
-        answer = asyncio.ensure_future(self._app(scope, heard, send))
+        watched = _Watched(receive)
+        answer = asyncio.ensure_future(self._app(scope, watched, send))
         try:
             await asyncio.shield(answer)
         except asyncio.CancelledError:
-            heard.has_left.set()
+            watched.has_left.set()
             await self._end(answer)
             raise
 
@@ -60,7 +60,7 @@ class LeavingMiddleware:
         await asyncio.gather(answer, return_exceptions=True)
 
 
-class _Heard:
+class _Watched:
     """`receive`, until the client has left."""
 
     def __init__(self, receive: Receive) -> None:

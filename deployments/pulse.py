@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 # Between two looks.
 PERIOD_S = 0.25
-# So long a step may take before others had better get the streams. Routers hear of it
+# So long a step may take before others had better get the streams. Routers learn of it
 # within two seconds.
 SILENT_S = 1.5
 
 
 class EnginePulse:
-    """Counts the looks since an engine was heard: by its reports, or asked.
+    """Counts the looks since an engine gave a sign of life: a report, or an answer.
 
     Looks and not seconds: a replica that was stopped itself, or whose clock has jumped,
     does not blame its engine.

@@ -93,7 +93,7 @@ class ResumableEngine(VLLMEngine):
     def kill(self) -> None:
         """End an engine that answers nothing; from then on it is a dead one.
 
-        It may be stopped, and would never hear that it is to end.
+        It may be stopped, and would never learn that it is to end.
         """
         manager = self._engine_client.engine_core.resources.engine_manager
         for process in manager.processes:

@@ -26,7 +26,7 @@ from deployments.continuation import fields_set
 from deployments.demo_page import FleetReports, mount_demo_page
 from deployments.environment import variable
 from deployments.feedback import PATH as FEEDBACK_PATH
-from deployments.feedback import EngineEars, FeedbackLimit, ask_replicas, respond
+from deployments.feedback import EngineFeedback, FeedbackLimit, ask_replicas, respond
 from deployments.first_byte import FirstByteMiddleware
 from deployments.keep_alive import keep_alive
 from deployments.leaving import EndingMiddleware, LeavingMiddleware
@@ -65,19 +65,19 @@ class AndesServer(LLMServer):
     _watch: asyncio.Task[None] | None = None
     _pulse: EnginePulse | None = None
     _metrics: ReplicaMetrics | None = None
-    _ears: EngineEars | None = None
+    _engine_feedback: EngineFeedback | None = None
 
     async def start(self) -> None:
         """Start the engine with somebody listening to it."""
         listen_at_node_address()
         telemetry = self._telemetry = ReplicaTelemetry(util.get_node_ip_address())
         metrics = self._metrics = ReplicaMetrics(serve.metrics)
-        ears = self._ears = EngineEars()
+        engine_feedback = self._engine_feedback = EngineFeedback()
         # The engine process inherits the environment it is started in.
         with (
             variable(REPORT_ENDPOINT_ENV, telemetry.engine_endpoint),
             variable(METRICS_ENDPOINT_ENV, metrics.engine_endpoint),
-            variable(FEEDBACK_ENDPOINT_ENV, ears.engine_endpoint),
+            variable(FEEDBACK_ENDPOINT_ENV, engine_feedback.engine_endpoint),
         ):
             try:
                 await super().start()
@@ -86,7 +86,7 @@ class AndesServer(LLMServer):
                 raise
         # Another engine may have been named in the environment.
         if hasattr(self.engine, "kill"):
-            self._pulse = EnginePulse(self.engine.is_sleeping, telemetry.heard)
+            self._pulse = EnginePulse(self.engine.is_sleeping, telemetry.last_report)
         if hasattr(self.engine, "watch_reports"):
             self.engine.watch_reports(telemetry.latest)
             metrics.num_refused = lambda: self.engine.num_refused
@@ -130,7 +130,7 @@ class AndesServer(LLMServer):
     def _feel_pulse(self) -> None:
         """End an engine that says nothing for too long, so that it is replaced.
 
-        Its streams hear of it then; until then they may still be gone on with.
+        Its streams learn of it then; until then they may still be gone on with.
         """
         if self._pulse is None:
             return
@@ -159,17 +159,17 @@ class AndesServer(LLMServer):
             "report": None if report is None else msgspec.to_builtins(report),
         }
 
-    async def hear_reader(self, request_id: str, feedback: Feedback) -> bool:
+    async def on_feedback(self, request_id: str, feedback: Feedback) -> bool:
         """Tell the engine here what a client says; whether it writes that stream."""
         # Another engine may have been named in the environment.
         ids_of = getattr(self.engine, "ids_of", None)
-        if self._ears is None or ids_of is None:
+        if self._engine_feedback is None or ids_of is None:
             return False
-        return self._ears.tell(ids_of(request_id), feedback)
+        return self._engine_feedback.send(ids_of(request_id), feedback)
 
-    async def _tell(self, request_id: str, feedback: Feedback) -> bool:
-        """As `hear_reader`, wherever the stream is written."""
-        if await self.hear_reader(request_id, feedback):
+    async def _send_feedback(self, request_id: str, feedback: Feedback) -> bool:
+        """As `on_feedback`, wherever the stream is written."""
+        if await self.on_feedback(request_id, feedback):
             return True
         return await ask_replicas([_own_handle()], request_id, feedback)
 
@@ -179,7 +179,7 @@ class AndesServer(LLMServer):
 
         @app.post(FEEDBACK_PATH)  # type: ignore[untyped-decorator]
         async def qoe(request_id: str, request: Request) -> Response:
-            return await respond(request_id, request, self._tell, limit)
+            return await respond(request_id, request, self._send_feedback, limit)
 
         keep_alive(app, self._llm_config.experimental_configs.get(KEEP_ALIVE_KEY))
         app.add_middleware(FirstByteMiddleware)
@@ -214,9 +214,9 @@ class AndesServer(LLMServer):
             self._stop_telling()
 
     def _stop_telling(self) -> None:
-        for teller in (self._telemetry, self._metrics, self._ears):
-            if teller is not None:
-                teller.close()
+        for channel in (self._telemetry, self._metrics, self._engine_feedback):
+            if channel is not None:
+                channel.close()
 
     def _set_accepting(self, accepting: bool) -> None:
         if self._telemetry is not None:

@@ -34,13 +34,15 @@ class ReplicaTelemetry:
         try:
             self._broadcaster = ReportBroadcaster(host, self._receiver.latest)
         except zmq.ZMQError as error:
-            logger.warning("Routers hear of this replica only by Serve: %s %s", host, error)
+            logger.warning(
+                "Routers get reports of this replica only by Serve: %s %s", host, error
+            )
 
     def latest(self) -> EngineReport | None:
         """The engine's newest report, as routers get it; None before the first."""
         return (self._broadcaster or self._receiver).latest()
 
-    def heard(self) -> tuple[str, int] | None:
+    def last_report(self) -> tuple[str, int] | None:
         """Epoch and number of what the engine itself said last; None before the first."""
         report = self._receiver.latest()
         return None if report is None else (report.epoch, report.seq)

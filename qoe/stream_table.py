@@ -127,7 +127,7 @@ class StreamTable:
         self.read_until_s[slots] = read_until_s + tokens / self.tds[slots]
         self.delivered_tokens[slots] += tokens
 
-    def hear(
+    def on_feedback(
         self,
         slots: Slots,
         buffer_tokens: Floats,

@@ -33,11 +33,14 @@ def refusal(
     from others than it gets itself.
     """
     best, weight = ranking.order[0], ask.expectation.weight
-    own, harm = float(ranking.costs.own[best]), float(ranking.costs.harm[best])
+    own, marginal_loss = (
+        float(ranking.costs.own[best]),
+        float(ranking.costs.marginal_loss[best]),
+    )
     wait_s = min(HOLD_SHARE * ask.expectation.ttft_s, settings.max_hold_s)
-    if may_hold and wait_s > 0.0 and own + harm > settings.hold_cost * weight:
+    if may_hold and wait_s > 0.0 and own + marginal_loss > settings.hold_cost * weight:
         return Hold(wait_s)
     value = weight - own
-    if value < settings.min_value * weight or harm > value:
+    if value < settings.min_value * weight or marginal_loss > value:
         return Shed(settings.retry_after_s)
     return None

@@ -138,12 +138,12 @@ class Chooser:
             self._log.warning("Replicas take turns: %s.", reason, exc_info=error)
         return self._turns.ranks(among or range(num_candidates))
 
-    def hear(self, replica: Replica, report: EngineReport) -> None:
+    def on_report(self, replica: Replica, report: EngineReport) -> None:
         """`replica` itself reports; sooner than through Serve, and in full."""
-        self._fleet.hear(replica, report)
+        self._fleet.on_report(replica, report)
 
     def settle(self) -> None:
-        """Make ready for a choice after all that was heard; `choose` does it otherwise."""
+        """Make ready for a choice after all reports; `choose` does it otherwise."""
         self._fleet.settle()
 
     def sent(self, request_id: str, replica: Replica, attempt: Hashable = None) -> None:
@@ -233,7 +233,7 @@ class Chooser:
         return fleet._replace(outstanding=fleet.reported.streams + fleet.unseen_streams)
 
     def _try_the_untried(self, ranks: Ranks) -> None:
-        """Put a replica that was never heard of before the others, if there is one."""
+        """Put a replica that never reported before the others, if there is one."""
         untried = self._fleet.roster.untried(self._is_busy)
         if untried is not None:
             ranks.insert(0, [untried])

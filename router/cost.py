@@ -11,7 +11,7 @@ import numpy as np
 
 from qoe import Expectation
 from qoe.forecast import Floats
-from qoe.harm import DEMAND_AXIS_TOKENS, STALL_AXIS_S
+from qoe.marginal_loss import DEMAND_AXIS_TOKENS, STALL_AXIS_S
 from qoe.metrics import expected_area
 from router.fleet_state import FleetState
 from telemetry.report import SLACK_GRID_S
@@ -59,17 +59,17 @@ class Costs(NamedTuple):
 
     Attributes:
         own: What the stream itself loses.
-        harm: What those lose that are there already.
+        marginal_loss: What those lose that are there already.
         later: What those will lose that come while it is there.
     """
 
     own: Floats
-    harm: Floats
+    marginal_loss: Floats
     later: Floats | float = 0.0
 
     @property
     def total(self) -> Floats:
-        total: Floats = self.own + self.harm + self.later
+        total: Floats = self.own + self.marginal_loss + self.later
         return total
 
 
@@ -89,7 +89,7 @@ def placement_costs(fleet: FleetState, ask: Ask) -> Costs:
     start_s = _start_s(fleet, prefill_tokens, demand, token_s * resident)
     own = ask.expectation.weight * (1.0 - own_qoe(start_s, token_s, ask))
     stall_s = prefill_tokens * told.prefill_s
-    harm = _harm(fleet, ask.demand_tokens, stall_s)
+    marginal_loss = _marginal_loss(fleet, ask.demand_tokens, stall_s)
     # However far an answer is, as much is still to come of it on average.
     grown = demand + streams * (ask.output_tokens / 2.0)
     mean_tokens = demand.sum() / streams.sum()
@@ -99,7 +99,7 @@ def placement_costs(fleet: FleetState, ask: Ask) -> Costs:
     crowding = fleet.slowness**SLOWNESS_EXPONENT * full
     # Where there is room, those to come lose next to nothing.
     later: Floats = FULL_PRICE * size * crowding**2
-    return Costs(own, harm, later)
+    return Costs(own, marginal_loss, later)
 
 
 def own_qoe(start_s: Floats, token_s: Floats, ask: Ask) -> Floats:
@@ -151,21 +151,21 @@ def _start_s(
     return waits_s
 
 
-def _harm(fleet: FleetState, demand_tokens: float, stall_s: Floats) -> Floats:
+def _marginal_loss(fleet: FleetState, demand_tokens: float, stall_s: Floats) -> Floats:
     """QoE that the present streams lose by one more, after all that is on its way."""
-    harm = _harm_told(fleet, demand_tokens, stall_s)
-    told = fleet.tells_harm
+    marginal_loss = _reported_loss(fleet, demand_tokens, stall_s)
+    told = fleet.has_marginal_loss
     if told is None:
-        return harm
+        return marginal_loss
     # One that says nothing is no better than its peers, or it would attract all streams.
-    return np.where(told, harm, harm[told].mean())
+    return np.where(told, marginal_loss, marginal_loss[told].mean())
 
 
-def _harm_told(fleet: FleetState, demand_tokens: float, stall_s: Floats) -> Floats:
+def _reported_loss(fleet: FleetState, demand_tokens: float, stall_s: Floats) -> Floats:
     if not np.count_nonzero(fleet.unseen_streams):
-        return fleet.harm.lookup(fleet.unseen_tokens + demand_tokens, stall_s)
-    # Beyond its edges the table is flat, and the fullest replica would seem to harm nobody:
-    # from there on its last slope is what counts.
+        return fleet.marginal_loss.lookup(fleet.unseen_tokens + demand_tokens, stall_s)
+    # Beyond its edges the table is flat, and a full replica would seem free: from
+    # there on its last slope is what counts.
     room = max(_MAX_DEMAND_TOKENS - demand_tokens, 0.0)
     x_tokens, at_s = np.empty((2, 2, stall_s.size))
     np.minimum(fleet.unseen_tokens, room, out=x_tokens[0])
@@ -173,6 +173,6 @@ def _harm_told(fleet: FleetState, demand_tokens: float, stall_s: Floats) -> Floa
     before_s = fleet.unseen_prefill_tokens * fleet.reported.prefill_s
     np.minimum(before_s, np.maximum(_MAX_STALL_S - stall_s, 0.0), out=at_s[0])
     np.add(at_s[0], stall_s, out=at_s[1])
-    without, with_it = fleet.harm.lookup(x_tokens, at_s)
-    harm: Floats = np.maximum(with_it - without, 0.0)
-    return harm
+    without, with_it = fleet.marginal_loss.lookup(x_tokens, at_s)
+    marginal_loss: Floats = np.maximum(with_it - without, 0.0)
+    return marginal_loss

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qoe.harm import HarmTables
+from qoe.marginal_loss import MarginalLossTables
 from router.fleet_state import (
     UNKNOWN,
     Columns,
@@ -31,10 +31,10 @@ class _Traits(NamedTuple):
 
     is_learned: float
     started_at_s: float
-    tells_harm: bool
+    has_marginal_loss: bool
 
 
-_UNKNOWN_TRAITS = _Traits(UNKNOWN.is_learned, UNKNOWN.started_at_s, tells_harm=False)
+_UNKNOWN_TRAITS = _Traits(UNKNOWN.is_learned, UNKNOWN.started_at_s, has_marginal_loss=False)
 
 
 class Fleet:
@@ -98,9 +98,9 @@ class Fleet:
         """Where `replica` is in the present arrays; None if it is not."""
         return self._rows.get(replica)
 
-    def hear(self, replica: Replica, report: EngineReport) -> None:
+    def on_report(self, replica: Replica, report: EngineReport) -> None:
         """`replica` reports, on its own or through Serve."""
-        if self.roster.hear(replica, report):
+        if self.roster.on_report(replica, report):
             self._learn(replica)
         # Also where its engine has said nothing since.
         self._ledger.forget(replica, report.ended_keys)
@@ -112,7 +112,7 @@ class Fleet:
         return self.settle()
 
     def settle(self) -> FleetState:
-        """The state of the replicas of the last `sync`, after all that was heard since."""
+        """The state of the replicas of the last `sync`, after all reports since."""
         if self.roster.look(self._now_s()):
             self._reorder(self.roster.members)
         self._write_sent(self._ledger.take_changed())
@@ -150,7 +150,7 @@ class Fleet:
         self._unseen = np.zeros((3, num_replicas))
         self._sent = np.zeros(num_replicas)
         self._row_numbers = np.arange(num_replicas)
-        self._harm = HarmTables([()] * num_replicas)
+        self._marginal_loss = MarginalLossTables([()] * num_replicas)
         self._mean_output_tokens = 0.0
         self._compare()
         self._assemble()
@@ -174,16 +174,19 @@ class Fleet:
         if row is None:
             return
         self._has_news = True
-        columns, tells_harm = UNKNOWN, False
+        columns, has_marginal_loss = UNKNOWN, False
         if known is not None:
             report = known.report
-            columns, tells_harm = columns_of(known), bool(report.harm) or report.is_idle
+            columns, has_marginal_loss = (
+                columns_of(known),
+                bool(report.marginal_loss) or report.is_idle,
+            )
             block = report.block_size_tokens
             soft_tokens = [blocks * block for blocks in report.kv_blocks_preemptible]
             self._soft_tokens[row, :-1] = soft_tokens
-            self._harm.replace(row, report.harm)
+            self._marginal_loss.replace(row, report.marginal_loss)
         self._table[:, row] = columns
-        traits = _Traits(columns.is_learned, columns.started_at_s, tells_harm)
+        traits = _Traits(columns.is_learned, columns.started_at_s, has_marginal_loss)
         if traits != self._traits[row]:
             self._traits[row] = traits
             self._has_turned = True
@@ -191,11 +194,11 @@ class Fleet:
     def _compare(self) -> None:
         """Who differs from whom in what seldom changes."""
         self._has_turned = False
-        is_learned, started_at_s, tells_harm = (
+        is_learned, started_at_s, has_marginal_loss = (
             np.array(self._traits, dtype=np.float64).reshape(-1, len(_Traits._fields)).T
         )
         self._learned = _unless_even(is_learned > 0.0)
-        self._tells_harm = _unless_even(tells_harm > 0.0)
+        self._has_marginal_loss = _unless_even(has_marginal_loss > 0.0)
         self._newest_start_at_s = float(started_at_s.max(initial=-np.inf))
 
     def _assemble(self) -> None:
@@ -217,8 +220,8 @@ class Fleet:
             outstanding=self._sent,
             slowness=relative_slowness(reported.prefill_s),
             rows=self._row_numbers,
-            harm=self._harm,
-            tells_harm=self._tells_harm,
+            marginal_loss=self._marginal_loss,
+            has_marginal_loss=self._has_marginal_loss,
             oldest_report_at_s=float(reported.changed_at_s.min(initial=np.inf)),
             newest_start_at_s=self._newest_start_at_s,
         )

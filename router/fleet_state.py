@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qoe.forecast import Floats
-from qoe.harm import HarmTables
+from qoe.marginal_loss import MarginalLossTables
 from router.demand import DEFAULT_OUTPUT_TOKENS
 from router.report_book import Known
 
@@ -73,12 +73,12 @@ class FleetState(NamedTuple):
         unseen_streams: How many streams that is.
         unseen_prefill_tokens: And their prompts.
         outstanding: Streams sent to them by this router and not completed, or what their
-            engines say where it does not hear of that.
+            engines say where it does not learn of that.
         slowness: How slow each engine is among its peers; 1 for all that are about equal.
         rows: 0 to n − 1.
-        harm: What a placement would cost the streams they have.
-        tells_harm: Whose table that is, Serve's routing stats carrying none; None where
-            all tell, or nobody does.
+        marginal_loss: What a placement would cost the streams they have.
+        has_marginal_loss: Who published one, Serve's routing stats carrying none; None
+            where all did, or nobody.
         oldest_report_at_s: When the oldest report came.
         newest_start_at_s: When the last engine started.
     """
@@ -91,8 +91,8 @@ class FleetState(NamedTuple):
     outstanding: Floats
     slowness: Floats
     rows: npt.NDArray[np.intp]
-    harm: HarmTables
-    tells_harm: npt.NDArray[np.bool_] | None
+    marginal_loss: MarginalLossTables
+    has_marginal_loss: npt.NDArray[np.bool_] | None
     oldest_report_at_s: float
     newest_start_at_s: float
 

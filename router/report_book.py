@@ -22,19 +22,19 @@ class Known:
     Attributes:
         report: Its newest report.
         changed_at_s: When that came, on the router's clock.
-        heard_at_s: When it was last heard, if only to say the same again.
-        started_at_s: When its engine was first heard of after the router knew the fleet;
+        last_report_at_s: When it last reported, if only the same again.
+        started_at_s: When its engine first reported after the router knew the fleet;
             minus infinity for one that has been there from the beginning.
-        was_heard: Whether it came from the replica itself and not from Serve.
+        was_direct: Whether it came from the replica itself and not from Serve.
         repeats: Whether the replica says the same again while there is no news.
         earlier_epochs: Starts of its engine that are over.
     """
 
     report: EngineReport
     changed_at_s: float
-    heard_at_s: float
+    last_report_at_s: float
     started_at_s: float
-    was_heard: bool
+    was_direct: bool
     repeats: bool = False
     earlier_epochs: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ class Known:
         """
         if not self.report.is_idle:
             return self.changed_at_s
-        return self.heard_at_s if self.repeats else math.inf
+        return self.last_report_at_s if self.repeats else math.inf
 
 
 class ReportBook:
@@ -73,12 +73,14 @@ class ReportBook:
         self._silent: set[Hashable] = set()
         self._doubts: dict[Hashable, str] = {}
 
-    def hear(self, replica: Hashable, report: EngineReport, is_heard: bool = True) -> bool:
+    def on_report(
+        self, replica: Hashable, report: EngineReport, is_direct: bool = True
+    ) -> bool:
         """Take note of a report; whether it says anything new."""
         known, now_s = self._known.get(replica), self._now_s()
         if known is not None and not _is_newer(report, known):
-            if is_heard and report.seq == known.report.seq:
-                known.heard_at_s, known.repeats = now_s, True
+            if is_direct and report.seq == known.report.seq:
+                known.last_report_at_s, known.repeats = now_s, True
             return False
         if doubt := contradiction(report, None if known is None else known.report):
             was_believed = replica not in self._doubts
@@ -87,14 +89,14 @@ class ReportBook:
         self._doubts.pop(replica, None)
         if known is None:
             joined_at_s = self._joined_at_s(now_s)
-            self._known[replica] = Known(report, now_s, now_s, joined_at_s, is_heard)
+            self._known[replica] = Known(report, now_s, now_s, joined_at_s, is_direct)
             return True
         if known.report.epoch != report.epoch:
             over = (*known.earlier_epochs, known.report.epoch)
             known.earlier_epochs = over[-MAX_KNOWN_EPOCHS:]
             known.started_at_s = now_s
-        known.report, known.changed_at_s, known.was_heard = report, now_s, is_heard
-        known.heard_at_s = now_s
+        known.report, known.changed_at_s, known.was_direct = report, now_s, is_direct
+        known.last_report_at_s = now_s
         return True
 
     def read(self, replica: Hashable, stats: object) -> bool:
@@ -108,17 +110,17 @@ class ReportBook:
             self._silent.add(replica)
             return not was_silent
         self._silent.discard(replica)
-        return self.hear(replica, report, is_heard=False) or was_silent
+        return self.on_report(replica, report, is_direct=False) or was_silent
 
     def last(self, replica: Hashable) -> Known | None:
         """What `replica` said last, if it is still saying anything."""
         known = self._known.get(replica)
         if known is None or replica in self._doubts:
             return None
-        return None if replica in self._silent and not known.was_heard else known
+        return None if replica in self._silent and not known.was_direct else known
 
     def is_new(self, replica: Hashable) -> bool:
-        """Whether nothing was ever heard of it."""
+        """Whether it never reported."""
         return replica not in self._known and replica not in self._doubts
 
     def doubt(self, replica: Hashable) -> str:
@@ -137,10 +139,10 @@ class ReportBook:
         self._doubts = {r: d for r, d in self._doubts.items() if r in replicas}
 
     def clock_went_back(self, to_s: float) -> None:
-        """What was heard after `to_s` counts as heard then."""
+        """What was reported after `to_s` counts as of then."""
         for known in self._known.values():
             known.changed_at_s = min(known.changed_at_s, to_s)
-            known.heard_at_s = min(known.heard_at_s, to_s)
+            known.last_report_at_s = min(known.last_report_at_s, to_s)
 
     def _joined_at_s(self, now_s: float) -> float:
         """When a replica that is new to this router started, as far as that matters.

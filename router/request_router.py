@@ -37,9 +37,9 @@ SERVE_LOGGER = "ray.serve"
 TOO_MANY_REQUESTS = 429
 # Replicas report some twenty times a second. What they say is read in between requests:
 # it would take longer than to place one.
-HEARING_PERIOD_S = 0.01
+REPORT_POLL_PERIOD_S = 0.01
 # A request does it where the event loop has had no time for it.
-MAX_UNHEARD_S = 0.05
+MAX_UNPOLLED_S = 0.05
 
 
 class RefusedError(RuntimeError):
@@ -82,8 +82,8 @@ class QoERequestRouter(RequestRouter):
         self._followed: weakref.WeakSet[asyncio.Future[RunningReplica]] = weakref.WeakSet()
         self._held = 0
         self._listener: ReportListener | None = None
-        self._hearing = LoopTicker(self._hear, HEARING_PERIOD_S)
-        self._heard_at_s = self._clock_s()
+        self._report_poll = LoopTicker(self._poll_reports, REPORT_POLL_PERIOD_S)
+        self._polled_at_s = self._clock_s()
         self._listed: list[RunningReplica] = []
         self._candidates: Candidates = []
         deployment = self._deployment_id
@@ -158,13 +158,13 @@ class QoERequestRouter(RequestRouter):
             # ZMQ waits for ever for a socket that is collected before it is closed.
             weakref.finalize(self, self._listener.close)
         self._listener.listen_to(endpoints)
-        self._hearing.start()
+        self._report_poll.start()
 
-    def _hear(self) -> None:
-        self._heard_at_s = self._clock_s()
+    def _poll_reports(self) -> None:
+        self._polled_at_s = self._clock_s()
         if self._listener is not None and (news := self._listener.poll()):
             for replica_id, report in news:
-                self.chooser.hear(replica_id, report)
+                self.chooser.on_report(replica_id, report)
             self.chooser.settle()
 
     def _choose(
@@ -176,8 +176,8 @@ class QoERequestRouter(RequestRouter):
     ) -> Ranks | Hold | Shed:
         """As the chooser does; it does not raise, since Serve would hang the request."""
         try:
-            if self._clock_s() - self._heard_at_s > MAX_UNHEARD_S:
-                self._hear()
+            if self._clock_s() - self._polled_at_s > MAX_UNPOLLED_S:
+                self._poll_reports()
             stream = self._stream(pending_request)
             candidates = self._with_stats(replicas)
             can_wait = may_hold and self._held < max(1, len(replicas) // 2)

@@ -62,9 +62,9 @@ class Roster:
             self._limits = limits
             self._look_again_s = -math.inf
 
-    def hear(self, replica: Replica, report: EngineReport) -> bool:
+    def on_report(self, replica: Replica, report: EngineReport) -> bool:
         """Take note of a report; whether it says anything new."""
-        has_news = self.book.hear(replica, report)
+        has_news = self.book.on_report(replica, report)
         self._learned(replica)
         return has_news
 
@@ -108,7 +108,7 @@ class Roster:
         return self._choose_members()
 
     def untried(self, is_busy: Callable[[Replica], object]) -> int | None:
-        """Where a candidate is that was never heard of, and has nothing to answer for.
+        """Where a candidate is that never reported, and has nothing to answer for.
 
         An engine may have nothing to say before its first stream.
         """
@@ -127,7 +127,7 @@ class Roster:
     def _learned(self, replica: Replica) -> None:
         """Look again when `replica` will stand differently by what is known of it now."""
         known = self.book.last(replica)
-        now_s = self._looked_at_s if known is None else known.heard_at_s
+        now_s = self._looked_at_s if known is None else known.last_report_at_s
         standing, until_s = judge(known, now_s, self._limits)
         if standing is not self._standings.get(replica, standing):
             until_s = -math.inf

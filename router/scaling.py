@@ -83,8 +83,8 @@ class ScalingState:
     """What one decision leaves for the next.
 
     Attributes:
-        accepted: Streams that each replica had ever taken when it was last heard.
-        heard_at_s: When that was.
+        accepted: Streams that each replica had ever taken by its last report.
+        looked_at_s: When that was.
         rate_per_s: Streams that arrive per second, averaged over `rate_window_s`.
         burst_per_s: The same over a fifth of it.
         enough: In calm, at each look since it began or as far back as counts, when that
@@ -93,13 +93,13 @@ class ScalingState:
     """
 
     accepted: Mapping[Hashable, float] = field(default_factory=dict)
-    heard_at_s: float = -math.inf
+    looked_at_s: float = -math.inf
     rate_per_s: float = 0.0
     burst_per_s: float = 0.0
     enough: tuple[tuple[float, int], ...] = ()
     stepped_at_s: float = -math.inf
 
-    def heard(self, fleet: FleetLoad, window_s: float, now_s: float) -> ScalingState:
+    def observed(self, fleet: FleetLoad, window_s: float, now_s: float) -> ScalingState:
         """The same with what arrived since in the rate.
 
         Totals are compared replica by replica: one that joins, leaves or starts to count
@@ -107,10 +107,10 @@ class ScalingState:
         """
         totals = fleet.accepted
         came = sum(max(totals[n] - self.accepted.get(n, totals[n]), 0.0) for n in totals)
-        passed_s = max(now_s - self.heard_at_s, 0.0)
+        passed_s = max(now_s - self.looked_at_s, 0.0)
         return ScalingState(
             accepted=totals,
-            heard_at_s=now_s,
+            looked_at_s=now_s,
             rate_per_s=_averaged(self.rate_per_s, came, passed_s, window_s),
             burst_per_s=_averaged(self.burst_per_s, came, passed_s, window_s / 5.0),
             # A clock that was set back would have everybody wait for it.
@@ -152,7 +152,7 @@ def decide(
     stays = settings.bounded(replicas)
     if not fleet.size:
         return stays, replace(state, enough=())
-    state = state.heard(fleet, settings.rate_window_s, now_s)
+    state = state.observed(fleet, settings.rate_window_s, now_s)
     trouble = _trouble(fleet, state, settings)
     needed = settings.bounded(
         max(_carrying(fleet, state, settings), fleet.size + math.ceil(fleet.size * trouble))

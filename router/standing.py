@@ -44,7 +44,7 @@ UNLIMITED = AgeLimits(math.inf, math.inf)
 
 
 class Judgement(NamedTuple):
-    """A standing, and until when it holds if nothing more is heard."""
+    """A standing, and until when it holds without another report."""
 
     standing: Standing
     until_s: float = math.inf
@@ -65,7 +65,7 @@ def judge(known: Known | None, now_s: float, limits: AgeLimits) -> Judgement:
     if known is None or known.report.kv_blocks_total * known.report.block_size_tokens <= 0:
         return Judgement(Standing.SILENT)
     since_s = known.silent_since_s
-    fresh_s = limits.fresh_s if known.was_heard else limits.fresh_s + SERVE_DELAY_S
+    fresh_s = limits.fresh_s if known.was_direct else limits.fresh_s + SERVE_DELAY_S
     if now_s - since_s <= fresh_s:
         return Judgement(Standing.REPORTS, since_s + fresh_s)
     if now_s - since_s <= limits.oldest_s:

@@ -50,7 +50,7 @@ class FeedbackInbox:
             return
         self._look_at_s = now_s + PERIOD_S
         if told := self._source.take():
-            streams.hear(told, now_s)
+            streams.on_feedback(told, now_s)
 
     def close(self) -> None:
         if self._source is not None:

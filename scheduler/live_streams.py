@@ -142,7 +142,7 @@ class LiveStreams:
         if tokens > hidden or not hidden:
             self._pending[slot] = self._pending.get(slot, 0) + tokens - hidden
 
-    def hear(self, told: Sequence[tuple[str, Feedback]], now_s: float) -> None:
+    def on_feedback(self, told: Sequence[tuple[str, Feedback]], now_s: float) -> None:
         """Believe the readers' clients; of what one says twice, the last word counts.
 
         Args:
@@ -168,7 +168,7 @@ class LiveStreams:
                 for said in rows.values()
             ]
         ).T
-        self.readers.hear(slots, buffers, paces, pauses, now_s)
+        self.readers.on_feedback(slots, buffers, paces, pauses, now_s)
 
     def hold(self, now_s: float) -> None:
         """Let the time of readers who are away stand still until `now_s`."""

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from qoe.harm import EngineLoad, harm_table
+from qoe.marginal_loss import EngineLoad, marginal_loss_table
 from scheduler.activity import Activity
 from scheduler.live_streams import Bools, Floats, LiveStreams, Slots
 from scheduler.metering import Meter
@@ -20,10 +20,10 @@ from scheduler.snapshot import StepTime
 from telemetry.channel import ReportPublisher
 from telemetry.report import SLACK_EDGES_S, SLACK_GRID_S, TARGET_QOE, EngineReport
 
-# The harm table is most of a report's price: reports in between carry the last one. A
-# period measured a little short is a period.
-HARM_PERIOD_S = 0.1
-_HARM_DUE_S = 0.95 * HARM_PERIOD_S
+# The table of marginal losses is most of a report's price: those in between carry the
+# last one. A period measured a little short is a period.
+MARGINAL_LOSS_PERIOD_S = 0.1
+_MARGINAL_LOSS_DUE_S = 0.95 * MARGINAL_LOSS_PERIOD_S
 
 
 class Publisher(Protocol):
@@ -81,8 +81,8 @@ class Reporter:
         self._epoch = uuid.uuid4().hex[:12]
         self._seq = 0
         self._next_at_s = -np.inf
-        self._harm: tuple[float, ...] = ()
-        self._harm_at_s = -np.inf
+        self._marginal_loss: tuple[float, ...] = ()
+        self._marginal_loss_at_s = -np.inf
 
     @classmethod
     def from_environment(cls, settings: SchedulerSettings) -> Self:
@@ -148,7 +148,7 @@ class Reporter:
             streams_below_target=int((qoe < TARGET_QOE).sum()),
             promised_tokens_per_s=streams.promised_tokens_per_s,
             tokens_per_s=status.tokens_per_s,
-            harm=self._harm_of(status, streams, slots, uncomputed),
+            marginal_loss=self._marginal_loss_of(status, streams, slots, uncomputed),
             accepted_keys=tuple(streams.accepted_keys),
         )
 
@@ -166,7 +166,7 @@ class Reporter:
             uncomputed[streams.readers.delivered_tokens[slots] > 0] = 0.0
         return uncomputed
 
-    def _harm_of(
+    def _marginal_loss_of(
         self,
         status: EngineStatus,
         streams: LiveStreams,
@@ -174,14 +174,17 @@ class Reporter:
         uncomputed: Floats,
     ) -> tuple[float, ...]:
         if not slots.size:
-            self._harm = ()
-        elif not self._harm or status.now_s - self._harm_at_s >= _HARM_DUE_S:
-            self._harm_at_s = status.now_s
-            self._harm = _harm(status, streams, slots, uncomputed)
-        return self._harm
+            self._marginal_loss = ()
+        elif (
+            not self._marginal_loss
+            or status.now_s - self._marginal_loss_at_s >= _MARGINAL_LOSS_DUE_S
+        ):
+            self._marginal_loss_at_s = status.now_s
+            self._marginal_loss = _marginal_loss(status, streams, slots, uncomputed)
+        return self._marginal_loss
 
 
-def _harm(
+def _marginal_loss(
     status: EngineStatus, streams: LiveStreams, slots: Slots, uncomputed: Floats
 ) -> tuple[float, ...]:
     delivered = streams.readers.delivered_tokens[slots]
@@ -189,7 +192,7 @@ def _harm(
     # The new are computed as they came; the begun come back when their reader needs it.
     ahead = np.cumsum(np.where(delivered > 0, 0.0, uncomputed))
     to_compute = np.where((delivered > 0) | (uncomputed <= 0), uncomputed, ahead)
-    table = harm_table(
+    table = marginal_loss_table(
         streams.readers,
         slots,
         status.now_s,

@@ -1,8 +1,8 @@
 """How reports travel from a replica to every router, soon and over the network.
 
 Serve's routing stats carry one a second (`routing_stats`); they also say where the replica
-broadcasts, and the key to it. What travels is encrypted (ZMQ's CURVE): who has not heard
-the key from Serve hears nothing, and nobody else can speak for a replica.
+broadcasts, and the key to it. What travels is encrypted (ZMQ's CURVE): who has not got
+the key from Serve can read nothing, and nobody else can speak for a replica.
 Both ends keep the newest report only, as the channel below them does.
 """
 
@@ -87,8 +87,8 @@ class ReportBroadcaster(Channel):
         self._accepting = (True, 0)
         # When each ended, oldest first. Replaced as a whole: the thread may be reading it.
         self._ended: tuple[tuple[float, int], ...] = ()
-        self._told: tuple[str, int, tuple[int, ...]] | None = None
-        self._told_at_s = 0.0
+        self._published: tuple[str, int, tuple[int, ...]] | None = None
+        self._published_at_s = 0.0
         self._is_open = True
         self._woken = threading.Event()
         self._thread = threading.Thread(
@@ -131,7 +131,7 @@ class ReportBroadcaster(Channel):
     def _run(self) -> None:
         while self._is_open:
             try:
-                self._tell()
+                self._publish()
             except Exception:
                 self.failed_total += 1
                 if self.failed_total == 1:
@@ -141,13 +141,13 @@ class ReportBroadcaster(Channel):
             self._woken.wait(self._period_s)
             self._woken.clear()
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         report, now_s = self.latest(), time.monotonic()
         if report is None:
             return
         this = (report.epoch, report.seq, report.ended_keys)
-        if this != self._told or now_s - self._told_at_s >= REPEAT_S:
-            self._told, self._told_at_s = this, now_s
+        if this != self._published or now_s - self._published_at_s >= REPEAT_S:
+            self._published, self._published_at_s = this, now_s
             self._socket.send(self._name.encode() + encode(report), zmq.NOBLOCK)
 
 
@@ -219,7 +219,7 @@ class ReportListener(Channel):
                 self._socket.disconnect(self._sources.pop(name).address)
 
     def poll(self) -> list[tuple[Hashable, EngineReport]]:
-        """The newest report of each replica that was heard since the last call.
+        """The newest report of each replica that reported since the last call.
 
         It may be the same again: a replica without news says that it is there.
         """

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # A report is at most 3 KB; whoever sends more than this is not an engine of ours.
 MAX_MESSAGE_BYTES = 64 * 1024
-# A replica that comes back should hear its engine within a report period or two.
+# A replica that comes back should have its engine's reports within a report period or two.
 RECONNECT_MS = 100
 # An engine start is an epoch. The last few are enough to know a straggler by.
 MAX_KNOWN_EPOCHS = 8

@@ -22,7 +22,7 @@ MAX_WAITING = 4096
 MAX_A_STEP = 256
 
 
-class ReaderWord(msgspec.Struct, frozen=True, array_like=True):
+class ReaderFeedback(msgspec.Struct, frozen=True, array_like=True):
     """What one client says of one answer.
 
     Attributes:
@@ -35,7 +35,7 @@ class ReaderWord(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(ReaderWord)
+_decoder = msgspec.msgpack.Decoder(ReaderFeedback)
 
 
 class FeedbackSender(Channel):
@@ -48,7 +48,7 @@ class FeedbackSender(Channel):
     def __init__(self, endpoint: str) -> None:
         super().__init__(zmq.PUSH, lambda s: _queueing(s).bind(endpoint))
 
-    def tell(self, word: ReaderWord) -> bool:
+    def send(self, word: ReaderFeedback) -> bool:
         """Send it on its way without waiting; False if there is no way."""
         try:
             self._socket.send(_encoder.encode(word), zmq.NOBLOCK)

@@ -84,7 +84,7 @@ class Instruments:
             if metric.kind == "info":
                 instrument.set(1.0, tags=dict(info or {}))
             elif metric.name in values:
-                self._tell(metric, instrument, values[metric.name])
+                self._set(metric, instrument, values[metric.name])
 
     def _begin(self) -> None:
         self._has_begun = True
@@ -93,7 +93,7 @@ class Instruments:
                 for tags in metric.tags:
                     self._published[metric.name].inc(ALMOST_NOTHING, tags=tags)
 
-    def _tell(self, metric: Metric, instrument: Any, values: Values) -> None:
+    def _set(self, metric: Metric, instrument: Any, values: Values) -> None:
         if metric.kind == "gauge":
             for tags, value in zip(metric.tags, values, strict=True):
                 if value is not None:

@@ -19,8 +19,8 @@ SLACK_EDGES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 TARGET_QOE = 0.95
 # What a router sent between two reports must fit, or it takes a timeout to forget it.
 MAX_KEYS = 128
-# 9 demands times 7 stalls: the axes of `qoe.harm`.
-HARM_SIZE = 63
+# 9 demands times 7 stalls: the axes of `qoe.marginal_loss`.
+MARGINAL_LOSS_SIZE = 63
 
 # No engine counts as far as this: beyond it is garbage, and sums stay finite.
 MAX_COUNT = 10**15
@@ -34,7 +34,7 @@ Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 Share = Annotated[float, Meta(ge=-0.01, le=1.01)]
 Histogram = Annotated[tuple[Count, ...], Meta(max_length=len(SLACK_EDGES_S) + 1)]
 Loss = Annotated[float, Meta(ge=-0.01, le=float(MAX_COUNT))]
-Harm = Annotated[tuple[Loss, ...], Meta(max_length=HARM_SIZE)]
+MarginalLoss = Annotated[tuple[Loss, ...], Meta(max_length=MARGINAL_LOSS_SIZE)]
 Keys = Annotated[tuple[int, ...], Meta(max_length=MAX_KEYS)]
 
 
@@ -83,7 +83,8 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
             stream holds KV memory.
         tokens_per_s: What the recent steps brought, for each second of all they did; 0
             before the first.
-        harm: `qoe.harm.harm_table` of the live streams, row by row; empty where not told.
+        marginal_loss: `qoe.marginal_loss.marginal_loss_table` of the live streams,
+            row by row; empty where there is none.
         accepted_keys: `request_key` of the newest accepted requests, oldest first.
         accepting: False while the replica drains; its own process says so, not the engine.
         ended_keys: `request_key` of the newest requests that ended at the replica and that
@@ -119,7 +120,7 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     streams_below_target: Count = 0
     promised_tokens_per_s: Amount = 0.0
     tokens_per_s: Amount = 0.0
-    harm: Harm = ()
+    marginal_loss: MarginalLoss = ()
     accepted_keys: Keys = ()
     accepting: bool = True
     ended_keys: Keys = ()

@@ -17,7 +17,7 @@ KEY = "andes"
 ENDPOINT_KEY = "andes_endpoint"
 
 # What changes with every token, and only the fast path can carry; see `broadcast`.
-_FAST_PATH_ONLY = ("harm", "accepted_keys", "ended_keys", "slack_histogram")
+_FAST_PATH_ONLY = ("marginal_loss", "accepted_keys", "ended_keys", "slack_histogram")
 
 
 def to_routing_stats(

@@ -38,7 +38,7 @@ class Book:
         self._load = load
         self._earlier_s: dict[int, list[float]] = {}
         self._on_progress = on_progress
-        self._tell()
+        self._report_progress()
 
     def ended(self, row: int, replica: int, delivered_at_s: Sequence[float]) -> None:
         """Score a stream; the times are those of its last replica."""
@@ -53,7 +53,7 @@ class Book:
         else:
             self.failed += int(times_s.size < stream.output_tokens)
         self.num_open -= 1
-        self._tell()
+        self._report_progress()
 
     def lost(self, row: int) -> None:
         """End a stream that no replica is left for."""
@@ -68,6 +68,6 @@ class Book:
         """Remember what came of a stream that goes on elsewhere."""
         self._earlier_s[row] = times_s.tolist()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._on_progress is not None:
             self._on_progress(len(self.scores) - self.num_open, len(self.scores))

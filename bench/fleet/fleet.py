@@ -158,22 +158,24 @@ class FleetRun:
         """Faults decide who is heard, so nothing of that changes between two decisions."""
         if reports:
             member.last_report = reports[-1]
-        if member.is_heard:
+        if member.is_reachable:
             after_s = self._options.report_delay_s if delay_s is None else delay_s
             for report in reports:
-                hear = partial(self._hear, member, report)
-                self._news.at(published_at_s + after_s, Order.REPORT, hear, member.number)
+                deliver = partial(self._on_report, member, report)
+                self._news.at(
+                    published_at_s + after_s, Order.REPORT, deliver, member.number
+                )
 
-    def _hear(self, member: Member, report: EngineReport) -> None:
+    def _on_report(self, member: Member, report: EngineReport) -> None:
         if member.is_alive:
-            self._routers.hear(member.number, report)
+            self._routers.on_report(member.number, report)
 
     def _tell_stats(self) -> None:
         """Serve collects routing stats; and the imbalance of this moment is noted."""
         serving, demand_tokens = self.members.serving, self._engines.demand_tokens()
         for member in serving:
-            if member.is_heard:
-                self._routers.hear_slowly(member.number, member.last_report)
+            if member.is_reachable:
+                self._routers.on_routing_stats(member.number, member.last_report)
         self.demand_cvs.append(variation([demand_tokens[m.number] for m in serving]))
         self._at(self._clock.now_s + STATS_PERIOD_S, Order.STATS, self._tell_stats)
 
@@ -188,7 +190,7 @@ class FleetRun:
         loads: dict[Hashable, ReplicaLoad] = {
             member.number: load_of(member.last_report)
             for member in self.members.serving
-            if member.is_heard and member.last_report is not None
+            if member.is_reachable and member.last_report is not None
         }
         self._wanted = scaler.target(FleetLoad.of(loads), before, now_s)
         if self._wanted != before:
@@ -234,8 +236,8 @@ class FleetRun:
             "kill": partial(self._kill, member),
             "slow": partial(self._engines.set_speed, member.number, fault.speed),
             "drain": partial(self._drain, member),
-            "partition-reports": partial(setattr, member, "is_heard", False),
-            "heal-reports": partial(setattr, member, "is_heard", True),
+            "partition-reports": partial(setattr, member, "is_reachable", False),
+            "heal-reports": partial(setattr, member, "is_reachable", True),
         }
         if member.is_alive:
             happen[fault.kind]()

@@ -18,7 +18,7 @@ class Member:
     Attributes:
         is_alive: Not killed, and not gone for good.
         is_leaving: No router sends it anything; it finishes what it has.
-        is_heard: Its reports reach the routers.
+        is_reachable: Its reports reach the routers.
         streams: Sent to it, and neither ended nor taken back.
         last_report: The newest it has published; None before the first.
     """
@@ -26,7 +26,7 @@ class Member:
     number: int
     is_alive: bool = True
     is_leaving: bool = False
-    is_heard: bool = True
+    is_reachable: bool = True
     streams: int = 0
     last_report: EngineReport | None = None
 

@@ -23,7 +23,7 @@ class Routers:
         now_s: The fleet's clock.
         loss: Share of the reports that one router never gets.
         seed: Of the routers' own draws, and of the losses.
-        tells_of_ends: Whether a router hears that a stream has ended (the handle path), or
+        sees_ends: Whether a router hears that a stream has ended (the handle path), or
             has only reports to go by (direct streaming).
     """
 
@@ -35,7 +35,7 @@ class Routers:
         *,
         loss: float,
         seed: int,
-        tells_of_ends: bool,
+        sees_ends: bool,
     ) -> None:
         self._choosers = [
             Chooser(
@@ -46,7 +46,7 @@ class Routers:
         ]
         self._loss = loss
         self._rng = random.Random(f"lost reports {seed}")
-        self._tells_of_ends = tells_of_ends
+        self._sees_ends = sees_ends
         self._turn = 0
         self._sent_by: dict[str, tuple[Chooser, int]] = {}
         self._stats: dict[int, dict[str, Any]] = {}
@@ -56,13 +56,13 @@ class Routers:
         """Placements without scores."""
         return sum(chooser.fallbacks for chooser in self._choosers)
 
-    def hear(self, replica: int, report: EngineReport) -> None:
+    def on_report(self, replica: int, report: EngineReport) -> None:
         """A report comes in at every router, or is lost on the way to it."""
         for chooser in self._choosers:
             if self._loss == 0.0 or self._rng.random() >= self._loss:
-                chooser.hear(replica, report)
+                chooser.on_report(replica, report)
 
-    def hear_slowly(self, replica: int, report: EngineReport | None) -> None:
+    def on_routing_stats(self, replica: int, report: EngineReport | None) -> None:
         """Serve has told every router a replica's routing stats."""
         self._stats[replica] = to_routing_stats(report)
 
@@ -77,7 +77,7 @@ class Routers:
         ranks = chooser.choose(candidates, asked)
         rank = [replicas[i] for i in ranks[0]]
         chosen = rank[0]
-        if self._tells_of_ends:
+        if self._sees_ends:
             # Of a rank Serve takes the shortest queue; HAProxy takes the first.
             chosen = min(rank, key=lambda replica: replica.streams)
             chooser.sent(request_id, chosen.number, self._turn)

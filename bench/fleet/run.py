@@ -72,7 +72,7 @@ def replay_fleet(
         clock,
         loss=fleet.report_loss,
         seed=cell.seed,
-        tells_of_ends=not fleet.direct_streaming,
+        sees_ends=not fleet.direct_streaming,
     )
     scaler = _scaler(scaling, fleet)
     make = _maker(cell, fleet)

@@ -89,7 +89,7 @@ class Shares:
     def give(
         self, number: int, now_s: float, request_id: str, stream: PlannedStream
     ) -> None:
-        self._of(number).tell("give", number, now_s, request_id, stream)
+        self._of(number).post("give", number, now_s, request_id, stream)
 
     def outcomes(self, until: Moment) -> list[Outcome]:
         # Whatever else is decided wants to see the engines themselves.
@@ -99,7 +99,7 @@ class Shares:
         return list(chain.from_iterable(p.answer() for p in self._processes))
 
     def set_speed(self, number: int, speed: float) -> None:
-        self._of(number).tell("set_speed", number, speed)
+        self._of(number).post("set_speed", number, speed)
 
     def drain(self, number: int) -> list[EngineReport]:
         reports: list[EngineReport] = self._of(number).ask("drain", number)
@@ -137,7 +137,7 @@ class _Process:
         # Only with nobody else at its end does a connection tell that a process is gone.
         self._theirs.close()
 
-    def tell(self, name: str, *args: Any) -> None:
+    def post(self, name: str, *args: Any) -> None:
         """Call a method before any other; what it returns is of no interest."""
         self._calls.append(_Call(name, args))
 

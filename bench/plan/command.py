@@ -79,7 +79,7 @@ def run_plan(
         targets=arguments.target,
         outcomes=_outcomes(arguments, probes, profile.tp, hours),
     )
-    _tell(result, arguments, notes)
+    _print_result(result, arguments, notes)
     _write(result, arguments, notes)
     return 0 if all(outcome.replicas for outcome in result.outcomes) else 1
 
@@ -103,7 +103,7 @@ def _outcomes(
     )
 
 
-def _tell(result: PlanResult, arguments: PlanArguments, notes: Console) -> None:
+def _print_result(result: PlanResult, arguments: PlanArguments, notes: Console) -> None:
     Console().print(outcome_table(result))
     for line in saving(result):
         Console().print(escape(line), soft_wrap=True)

@@ -78,7 +78,7 @@ class _Book:
         self._rows = rows
         self._num_ended = self.num_refused
         self._on_progress = on_progress
-        self._tell()
+        self._report_progress()
 
     def ended(self, request_id: str, delivered_at_s: Sequence[float]) -> None:
         row = self._rows[int(request_id)]
@@ -86,9 +86,9 @@ class _Book:
         times_s = np.array(delivered_at_s) - stream.arrival_s
         self.scores.score(row, times_s, stream.expectation)
         self._num_ended += 1
-        self._tell()
+        self._report_progress()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._on_progress is not None:
             self._on_progress(self._num_ended, len(self._streams))
 

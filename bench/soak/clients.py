@@ -59,7 +59,7 @@ class Clients:
         tell: Callable[[str], None],
     ) -> None:
         self._base_url, self._model, self._headers = base_url, model, headers
-        self._tell = tell
+        self._say = tell
         self._bad = bad_requests(model)
         self._references = References()
         self._begun_s = time.monotonic()
@@ -100,7 +100,7 @@ class Clients:
         self.started += 1
         ended = await self._ended(ask, sessions)
         if ended.difference:
-            self._tell(f"{ended.kind} at {ended.began_s:.0f} s: {ended.difference}")
+            self._say(f"{ended.kind} at {ended.began_s:.0f} s: {ended.difference}")
         self.ended.append(ended)
 
     async def _ended(self, ask: PlannedAsk, sessions: _Sessions) -> Ended:
@@ -241,7 +241,7 @@ class _Client:
                 await read_whole(self._response, self.reading)
         finally:
             if self._is_stream:
-                answer.hear()
+                answer.on_bytes()
                 self.silences += answer.silences
 
     @property

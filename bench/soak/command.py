@@ -99,7 +99,7 @@ def soaked(service: Service, arguments: SoakArguments, notes: Console) -> Soak:
     running = recall(RUN_DIR)
     assert running is not None, "it was started here"
     headers = service.config.authorization()
-    clients = Clients(service.base_url, service.model, headers, _teller(notes))
+    clients = Clients(service.base_url, service.model, headers, _printer(notes))
     asyncio.run(clients.undisturbed(UNDISTURBED_TOKENS))
     gauges = Gauges(running, clients.now_s)
     before = at_rest(service, running, gauges)
@@ -146,5 +146,5 @@ def _sending(
     thread.join()
 
 
-def _teller(notes: Console) -> Any:
+def _printer(notes: Console) -> Any:
     return lambda said: notes.print(f"[red]wrong[/red] {escape(said)}", soft_wrap=True)

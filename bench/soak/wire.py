@@ -22,7 +22,7 @@ LONG_SILENCE_S = 10.0
 SILENT_S = 90.0
 # A slow reader takes so little at a time, and rests so long in between.
 SLOW_BYTES, SLOW_REST_S = 1024, 0.25
-HEARD_S = 10.0
+LAST_BYTES_S = 10.0
 COMPLETIONS, CHAT = "completions", "chat/completions"
 
 
@@ -68,7 +68,7 @@ class Answer:
 
     def __init__(self, reading: Transcript, now_s: Callable[[], float]) -> None:
         self._reading, self._now_s = reading, now_s
-        self._heard_s = now_s()
+        self._last_byte_s = now_s()
         self._reason: str | None = None
         self.silences: list[Silence] = []
 
@@ -80,22 +80,22 @@ class Answer:
         """
         read = 0
         async for line in response.content:
-            self.hear()
+            self.on_bytes()
             read += len(line)
             if slowly and read > SLOW_BYTES:
                 read = 0
                 await asyncio.sleep(SLOW_REST_S)
-                self._heard_s = self._now_s()
+                self._last_byte_s = self._now_s()
             if line.startswith(b"data:") and self._take(line[5:].strip()):
                 return
         raise BrokenError("the stream ended before its answer did")
 
-    def hear(self) -> None:
+    def on_bytes(self) -> None:
         """There is something to read, or there will never be."""
         now_s = self._now_s()
-        if now_s - self._heard_s > LONG_SILENCE_S:
-            self.silences.append(Silence(self._heard_s, now_s))
-        self._heard_s = now_s
+        if now_s - self._last_byte_s > LONG_SILENCE_S:
+            self.silences.append(Silence(self._last_byte_s, now_s))
+        self._last_byte_s = now_s
 
     def _take(self, payload: bytes) -> bool:
         """Whether this is the end."""
@@ -164,13 +164,13 @@ async def leave(response: aiohttp.ClientResponse | None, way: str) -> None:
         transport.abort()
     elif way == "half-close" and transport.can_write_eof():
         transport.write_eof()
-        await _hear_the_end(response)
+        await _read_the_rest(response)
     response.close()
 
 
-async def _hear_the_end(response: aiohttp.ClientResponse) -> None:
+async def _read_the_rest(response: aiohttp.ClientResponse) -> None:
     """What the service still sends to whoever has closed their half."""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(HEARD_S):
+        async with asyncio.timeout(LAST_BYTES_S):
             async for _ in response.content.iter_any():
                 pass

@@ -19,7 +19,7 @@ from deployments.feedback import (
     MAX_KNOWN_STREAMS,
     METHOD,
     PATH,
-    EngineEars,
+    EngineFeedback,
     FeedbackLimit,
     UnknownHolderError,
     ask_replicas,
@@ -234,16 +234,16 @@ def until(condition: Callable[[], bool]) -> bool:
 
 
 def test_a_word_comes_to_the_engine_that_listens() -> None:
-    ears = EngineEars()
-    assert not ears.tell([], PAUSED)
-    with FeedbackReceiver(ears.engine_endpoint) as engine:
-        assert until(lambda: ears.tell(["a", "b"], PAUSED))
+    engine_feedback = EngineFeedback()
+    assert not engine_feedback.send([], PAUSED)
+    with FeedbackReceiver(engine_feedback.engine_endpoint) as engine:
+        assert until(lambda: engine_feedback.send(["a", "b"], PAUSED))
         told: list[tuple[str, Feedback]] = []
         assert until(lambda: bool(told.extend(engine.take()) or told))
     assert told == [("a", PAUSED), ("b", PAUSED)]
-    ears.close()
-    ears.close()
-    assert not ears.tell(["a"], PAUSED)
+    engine_feedback.close()
+    engine_feedback.close()
+    assert not engine_feedback.send(["a"], PAUSED)
 
 
 def chat_id(number: int) -> str:

@@ -20,7 +20,7 @@ from ray.serve.llm import LLMConfig
 
 from deployments.access.guard import AccessSettings
 from deployments.access.keys import KEYS_ENV
-from deployments.feedback import EngineEars
+from deployments.feedback import EngineFeedback
 from deployments.ingress import ResumingIngress, serve_feedback
 from deployments.server import ACCESS_KEY, KEEP_ALIVE_KEY, AndesServer
 from qoe import PROFILES
@@ -128,7 +128,7 @@ async def service(replica_engine: Any, llm: Any, secret: str) -> AsyncIterator[S
         tokenization = getattr(state, "openai_serving_tokenization", None)
         replica_engine._oai_serving_tokenization = tokenization
         server = AndesServer.sync_init(config)
-        server.engine, server._ears = replica_engine, EngineEars()
+        server.engine, server._engine_feedback = replica_engine, EngineFeedback()
         patch.setattr("deployments.server._own_handle", lambda: Handle(server))
         serve_feedback()
         ingress_class = make_fastapi_ingress(ResumingIngress)
@@ -153,7 +153,7 @@ async def service(replica_engine: Any, llm: Any, secret: str) -> AsyncIterator[S
         replica = await server.__serve_build_asgi_app__()
         live = llm.output_processor.request_states
         yield Service({"replica": replica, "ingress": ingress.app}, key, live)
-        server._ears.close()
+        server._engine_feedback.close()
 
 
 async def asked(

@@ -18,7 +18,7 @@ from qoe import ExpectationError, Feedback, parse_feedback
 from router.replica_load import load_of
 from router.report_book import ReportBook
 from telemetry.channel import new_endpoint
-from telemetry.feedback import FeedbackReceiver, ReaderWord
+from telemetry.feedback import FeedbackReceiver, ReaderFeedback
 from telemetry.report import (
     MAX_COUNT,
     EngineReport,
@@ -50,12 +50,12 @@ REPORT = EngineReport(
     step_time_s=0.01234,
     qoe_mean=0.987,
     qoe_p5=0.71,
-    harm=(0.1,) * 63,
+    marginal_loss=(0.1,) * 63,
     slack_histogram=(1,) * 8,
     accepted_keys=(1, 2, 3),
 )
 WORD = {"buffer_tokens": 12.5, "paused": True, "tds": 6}
-LAST = ReaderWord(("the last one",), Feedback(paused=False))
+LAST = ReaderFeedback(("the last one",), Feedback(paused=False))
 PATIENCE_S = 20.0
 
 
@@ -133,7 +133,7 @@ def test_a_word_of_a_reader_is_within_its_ranges_or_refused(
 
 
 @pytest.fixture(scope="module")
-def hear() -> Iterator[Callable[[bytes], list[tuple[str, Feedback]]]]:
+def receive() -> Iterator[Callable[[bytes], list[tuple[str, Feedback]]]]:
     """What an engine makes of a message that somebody sends to it."""
     context, endpoint = zmq.Context(), new_endpoint()
     socket = context.socket(zmq.PUSH)
@@ -156,14 +156,14 @@ def hear() -> Iterator[Callable[[bytes], list[tuple[str, Feedback]]]]:
 
 @given(st.data())
 def test_an_engine_hears_sound_words_or_none(
-    fuzz: Any, hear: Any, data: st.DataObject
+    fuzz: Any, receive: Any, data: st.DataObject
 ) -> None:
     said = [["stream"], WORD]
     message = data.draw(
         fuzz.garbled(msgspec.msgpack.encode(said))
         | fuzz.changed(said).map(lambda word: msgspec.msgpack.encode(_small(word)))
     )
-    for name, feedback in hear(message):
+    for name, feedback in receive(message):
         assert isinstance(name, str)
         require_word(feedback)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from qoe import Expectation, StreamTable
-from qoe.harm import EngineLoad, harm_table
+from qoe.marginal_loss import EngineLoad, marginal_loss_table
 
 NOW_S = 100.0
 Crowd = Callable[..., np.ndarray]
 
 
-def _harm_of(
+def _marginal_loss_of(
     rows: Sequence[tuple[float, float, float, int, float]],
     *,
     kv_tokens: float = 10_000.0,
@@ -29,7 +29,7 @@ def _harm_of(
             delivered_at_s = NOW_S - min(delivered_ago_s, age_s)
             readers.deliver(np.array([slot]), np.array([float(tokens)]), delivered_at_s)
     load = EngineLoad(kv_tokens, context_tokens * len(rows), step_base_s, step_per_stream_s)
-    return harm_table(
+    return marginal_loss_table(
         readers,
         np.array(slots, dtype=np.intp),
         NOW_S,
@@ -40,6 +40,6 @@ def _harm_of(
 
 
 @pytest.fixture(scope="session")
-def harm_of() -> Crowd:
-    """The harm table of streams, each (age_s, ttft_s, tds, tokens, delivered_ago_s)."""
-    return _harm_of
+def loss_of() -> Crowd:
+    """The table of streams, each (age_s, ttft_s, tds, tokens, delivered_ago_s)."""
+    return _marginal_loss_of

@@ -65,31 +65,31 @@ def begun(tokens: float = 100.0) -> StreamTable:
     return table
 
 
-def hear(table: StreamTable, now_s: float, **said: float) -> None:
+def on_feedback(table: StreamTable, now_s: float, **said: float) -> None:
     table.hold(now_s)
     words = [np.array([said.get(name, np.nan)]) for name in ("buffer", "tds", "away")]
-    table.hear(SLOT, words[0], words[1], words[2], now_s)
+    table.on_feedback(SLOT, words[0], words[1], words[2], now_s)
 
 
 def test_a_buffer_is_what_its_reader_says_it_is() -> None:
     table = begun()
-    hear(table, 2.0, buffer=20.0)
+    on_feedback(table, 2.0, buffer=20.0)
     assert table.slack_s(SLOT, 2.0)[0] == pytest.approx(4.0)
     # Nobody has more to read than was ever delivered.
-    hear(table, 2.0, buffer=1e6)
+    on_feedback(table, 2.0, buffer=1e6)
     assert table.slack_s(SLOT, 2.0)[0] == pytest.approx(20.0)
 
 
 def test_who_was_late_and_says_so_stays_late() -> None:
     table = begun(tokens=5.0)
     assert table.slack_s(SLOT, 4.0)[0] == pytest.approx(-2.5)
-    hear(table, 4.0, buffer=0.0)
+    on_feedback(table, 4.0, buffer=0.0)
     assert table.slack_s(SLOT, 4.0)[0] == pytest.approx(-2.5)
 
 
 def test_another_pace_reads_the_same_tokens_in_another_time() -> None:
     table = begun()
-    hear(table, 0.5, tds=10.0)
+    on_feedback(table, 0.5, tds=10.0)
     assert table.slack_s(SLOT, 0.5)[0] == pytest.approx(10.0)
     assert table.tds[0] == 10.0
 
@@ -100,7 +100,7 @@ def test_a_change_of_pace_makes_no_jump_in_what_is_expected_or_read(
     changed_s, tds, later_s
 ) -> None:
     table, unchanged = begun(1000.0), begun(1000.0)
-    hear(table, changed_s, tds=tds)
+    on_feedback(table, changed_s, tds=tds)
     assert table.qoe(SLOT, changed_s) == pytest.approx(unchanged.qoe(SLOT, changed_s))
     # Whoever is never out of text scores as well at the new pace as at the old one.
     end_s = changed_s + later_s
@@ -112,9 +112,9 @@ def test_a_change_of_pace_makes_no_jump_in_what_is_expected_or_read(
 @given(st.floats(0.6, 20.0), st.floats(0.1, 50.0), st.floats(0.1, 10.0), st.integers(1, 60))
 def test_time_spent_away_is_no_time_at_all(paused_s, away_s, later_s, tokens) -> None:
     away, stayed = begun(float(tokens)), begun(float(tokens))
-    hear(away, paused_s, away=paused_s + 60.0)
+    on_feedback(away, paused_s, away=paused_s + 60.0)
     away.hold(paused_s + away_s / 3)
-    hear(away, paused_s + away_s, away=0.0)
+    on_feedback(away, paused_s + away_s, away=0.0)
     end_s = paused_s + later_s
     for table, at_s in ((away, end_s + away_s), (stayed, end_s)):
         table.deliver(SLOT, np.array([3.0]), at_s)
@@ -128,7 +128,7 @@ def test_time_spent_away_is_no_time_at_all(paused_s, away_s, later_s, tokens) ->
 
 def test_who_is_away_notices_nothing_gains_nothing_and_loses_nothing() -> None:
     table = begun(tokens=1.0)
-    hear(table, 3.0, away=63.0)
+    on_feedback(table, 3.0, away=63.0)
     table.hold(9.0)
     assert table.slack_s(SLOT, 9.0)[0] == AWAY_SLACK_S
     forecast = table.forecast(SLOT, 9.0, 5.0)
@@ -138,7 +138,7 @@ def test_who_is_away_notices_nothing_gains_nothing_and_loses_nothing() -> None:
 
 def test_a_pause_that_nobody_repeats_ends() -> None:
     table = begun()
-    hear(table, 2.0, away=62.0)
+    on_feedback(table, 2.0, away=62.0)
     before = table.slack_s(SLOT, 2.0)
     assert before == AWAY_SLACK_S
     table.hold(70.0)
@@ -149,7 +149,7 @@ def test_a_pause_that_nobody_repeats_ends() -> None:
 
 def test_the_next_stream_in_a_slot_is_not_away() -> None:
     table = begun()
-    hear(table, 2.0, away=62.0)
+    on_feedback(table, 2.0, away=62.0)
     table.remove(0)
     assert table.num_away == 0
     assert table.add(READER, 5.0) == 0

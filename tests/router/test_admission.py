@@ -31,7 +31,7 @@ def test_a_stream_that_would_be_served_badly_waits_once_and_is_refused(
     clock: Any, make_report: Any
 ) -> None:
     chooser = new(clock, retry_after_s=7.0)
-    chooser.hear("a", make_report(**OVERLOADED))
+    chooser.on_report("a", make_report(**OVERLOADED))
     held = chooser.choose_or_refuse([("a", None)], stream(), may_hold=True)
     assert held == Hold(0.2)
     assert chooser.choose_or_refuse([("a", None)], stream(), may_hold=False) == Shed(7.0)
@@ -44,7 +44,7 @@ def test_who_did_not_ask_for_it_is_always_placed(
     clock: Any, make_report: Any, sheddable: object
 ) -> None:
     chooser = new(clock)
-    chooser.hear("a", make_report(**OVERLOADED))
+    chooser.on_report("a", make_report(**OVERLOADED))
     asked = stream(sheddable=sheddable)
     assert chooser.choose_or_refuse([("a", None)], asked, may_hold=True) == [[0]]
 
@@ -53,7 +53,7 @@ def test_a_stream_that_can_be_served_well_is_neither_held_nor_refused(
     clock: Any, make_report: Any
 ) -> None:
     chooser = new(clock)
-    chooser.hear("a", make_report())
+    chooser.on_report("a", make_report())
     assert chooser.choose_or_refuse([("a", None)], stream(), may_hold=True) == [[0]]
 
 
@@ -61,8 +61,8 @@ def test_a_stream_that_takes_more_from_others_than_it_gets_is_refused(
     clock: Any, make_report: Any
 ) -> None:
     chooser = new(clock)
-    harm = (0.0,) + (50.0,) * 62
-    chooser.hear("a", make_report(running=1, harm=harm))
+    marginal_loss = (0.0,) + (50.0,) * 62
+    chooser.on_report("a", make_report(running=1, marginal_loss=marginal_loss))
     assert isinstance(
         chooser.choose_or_refuse([("a", None)], stream(), may_hold=False), Shed
     )
@@ -77,5 +77,5 @@ def test_only_the_policy_that_weighs_qoe_refuses(
     clock: Any, make_report: Any, policy: Any
 ) -> None:
     chooser = new(clock, policy=policy)
-    chooser.hear("a", make_report(**OVERLOADED))
+    chooser.on_report("a", make_report(**OVERLOADED))
     assert chooser.choose_or_refuse([("a", None)], stream(), may_hold=True) == [[0]]

@@ -46,7 +46,7 @@ def test_what_was_taken_in_before_a_choice_makes_no_difference_to_it(
         for chooser in choosers:
             for name, tokens in zip("ab", demand, strict=True):
                 report = make_report(seq=seq, demand_tokens=tokens, running=1)
-                chooser.hear(name, report)
+                chooser.on_report(name, report)
         choosers[0].settle()
         first, second = (
             c.choose([("a", None), ("b", None)], stream(seq)) for c in choosers
@@ -121,7 +121,7 @@ def test_stale_reports_mean_turns_until_one_changes(
 ) -> None:
     def choose(seq: int) -> tuple[int, int]:
         busy = make_report(seq=seq, running=1, demand_tokens=99)
-        chooser.hear("a", busy)
+        chooser.on_report("a", busy)
         chooser.choose([("a", None)], None)
         return chooser.decisions, chooser.fallbacks
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from qoe import Expectation
 from qoe.forecast import Forecast
-from qoe.harm import DEMAND_AXIS_TOKENS, STALL_AXIS_S
+from qoe.marginal_loss import DEMAND_AXIS_TOKENS, STALL_AXIS_S
 from router.cost import Ask, own_qoe, placement_costs
 from router.fleet import Fleet
 from router.fleet_state import FleetState
@@ -16,7 +16,7 @@ from telemetry.report import EngineReport
 
 READER = Expectation(1.0, 4.8)
 # A table like the real ones: nothing for a little, and then ever more.
-HARM = tuple(
+MARGINAL_LOSS = tuple(
     float((x / 8000) ** 2 + s * s + x * s / 20_000)
     for x in DEMAND_AXIS_TOKENS
     for s in STALL_AXIS_S
@@ -32,7 +32,7 @@ BUSY = {
     "step_per_stream_s": 1e-3,
     "prefill_s_per_token": 1e-4,
     "mean_output_tokens": 200.0,
-    "harm": HARM,
+    "marginal_loss": MARGINAL_LOSS,
 }
 
 
@@ -47,7 +47,7 @@ def fleet_of(
     ledger = Ledger(now_s=lambda: 0.0)
     fleet = Fleet(now_s=lambda: 0.0, ledger=ledger, outstanding=None)
     for number, report in enumerate(reports):
-        fleet.hear(number, report)
+        fleet.on_report(number, report)
     for number, (demand, prefill) in (unseen or {}).items():
         ledger.reserve(number, f"r{number}", demand, prefill_tokens=prefill)
     return fleet.sync([(number, None) for number in range(len(reports))])
@@ -56,7 +56,7 @@ def fleet_of(
 def totals(fleet: FleetState, asked: Ask) -> Any:
     costs = placement_costs(fleet, asked)
     assert (costs.own >= 0).all()
-    assert (costs.harm >= 0).all()
+    assert (costs.marginal_loss >= 0).all()
     assert (np.asarray(costs.later) >= 0).all()
     return costs.total
 
@@ -129,7 +129,7 @@ def test_a_cost_never_falls_with_a_longer_prompt(
 
 @given(sent=st.tuples(*[st.tuples(st.integers(0, 60_000), st.integers(0, 60_000))] * 2))
 def test_a_cost_never_falls_with_what_is_on_its_way(make_report: Any, sent: Any) -> None:
-    """Also beyond the edges of the harm table."""
+    """Also beyond the edges of the table of marginal losses."""
     demands, prefills = zip(*sent, strict=True)
     report = make_report(**BUSY)
     fleet = fleet_of(
@@ -148,19 +148,19 @@ def test_a_saved_prefill_lowers_the_cost(make_report: Any) -> None:
 
 
 def test_memory_that_readers_could_lend_is_as_good_as_free(make_report: Any) -> None:
-    full = BUSY | {"demand_tokens": 30_000, "harm": ()}
+    full = BUSY | {"demand_tokens": 30_000, "marginal_loss": ()}
     lending = make_report(**(full | {"kv_blocks_preemptible": (900, 900, 900, 900)}))
     holding = make_report(**(full | {"kv_blocks_preemptible": (0, 0, 0, 0)}))
     first, second = totals(fleet_of(lending, holding), ask())
     assert first < second
 
 
-def test_a_replica_without_a_harm_table_is_no_better_than_its_peers(
+def test_a_replica_without_a_marginal_loss_table_is_no_better_than_its_peers(
     make_report: Any,
 ) -> None:
     told = make_report(**BUSY)
-    silent = make_report(**(BUSY | {"harm": ()}))
-    first, second = placement_costs(fleet_of(told, silent), ask(4000)).harm
+    silent = make_report(**(BUSY | {"marginal_loss": ()}))
+    first, second = placement_costs(fleet_of(told, silent), ask(4000)).marginal_loss
     assert first == second > 0
 
 
@@ -170,4 +170,4 @@ def test_the_weight_of_a_reader_is_that_of_its_own_loss_alone(make_report: Any) 
     heavy = Expectation(READER.ttft_s, READER.tds, 10.0)
     ten = placement_costs(fleet, Ask(9000, 200, 9100, 0.0, heavy))
     assert ten.own == pytest.approx(10 * one.own)
-    assert ten.harm == pytest.approx(one.harm)
+    assert ten.marginal_loss == pytest.approx(one.marginal_loss)

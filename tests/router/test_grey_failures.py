@@ -41,7 +41,7 @@ class Fleet:
                 report = self.lies.get(name, self.truth[name])
                 if not report.is_idle or name in self.lies:
                     report = _numbered(report, 1 + self._seq)
-                self.chooser.hear(name, report)
+                self.chooser.on_report(name, report)
 
     def place(self, count: int = 8) -> Counter[str]:
         names = [*self.truth]
@@ -243,10 +243,10 @@ def test_the_choice_among_the_healthy_is_the_same_with_a_bad_one_beside_them(
             RouterSettings(policy=policy, seed=1, routers=routers),
             now_s=lambda now_s=now_s: now_s[0],
         )
-        chooser.hear("bad", make_report(**BAD[kind](bad_one)))
+        chooser.on_report("bad", make_report(**BAD[kind](bad_one)))
         now_s[0] += NOTICED_S + 0.01
         for name, report in zip(names, healthy, strict=True):
-            chooser.hear(name, make_report(**report))
+            chooser.on_report(name, make_report(**report))
         body = {"prompt": "once upon a time " * 300, "stream": True, "max_tokens": 300}
         for number in range(6):
             stream = Stream(f"s{number}", 0, body, session_id=f"{number % 2}")

@@ -38,7 +38,7 @@ def test_streams_that_arrive_together_spread(
 ) -> None:
     chooser = new(policy, clock)
     for name in "abcd":
-        chooser.hear(name, make_report())
+        chooser.on_report(name, make_report())
     placed = place(chooser, "abcd", 40)
     assert min(placed.values()) >= (4 if policy == "pow2" else 9)
 
@@ -48,10 +48,10 @@ def test_a_draining_replica_gets_nothing_unless_all_drain(
     policy: str, clock: Any, make_report: Any
 ) -> None:
     chooser = new(policy, clock)
-    chooser.hear("a", make_report(accepting=False))
-    chooser.hear("b", make_report(demand_tokens=9000, running=20))
+    chooser.on_report("a", make_report(accepting=False))
+    chooser.on_report("b", make_report(demand_tokens=9000, running=20))
     assert place(chooser, "ab", 20) == {"b": 20}
-    chooser.hear("b", make_report(seq=2, accepting=False))
+    chooser.on_report("b", make_report(seq=2, accepting=False))
     assert sum(place(chooser, "ab", 20, start=20).values()) == 20
 
 
@@ -59,7 +59,7 @@ def test_a_draining_replica_gets_nothing_by_turns_either(
     clock: Any, make_report: Any
 ) -> None:
     chooser = new("qoe", clock)
-    chooser.hear("a", make_report(accepting=False))
+    chooser.on_report("a", make_report(accepting=False))
     assert place(chooser, "ab", 10) == {"b": 10}
     assert chooser.fallbacks == 10
 
@@ -70,7 +70,7 @@ def test_without_any_report_replicas_take_turns(
 ) -> None:
     chooser = new(policy, clock)
     assert place(chooser, "ab", 10) == {"a": 5, "b": 5}
-    chooser.hear("b", make_report())
+    chooser.on_report("b", make_report())
     place(chooser, "ab", 1, start=10)
     assert (chooser.decisions, chooser.fallbacks) == (1, 10)
 
@@ -101,24 +101,26 @@ def test_where_no_end_is_ever_told_the_engines_counts_are_taken(
 ) -> None:
     """Direct streaming calls nobody back."""
     chooser = new(policy, clock)
-    chooser.hear("a", make_report(finished_total=50, running=2))
-    chooser.hear("b", make_report(finished_total=50, running=30))
+    chooser.on_report("a", make_report(finished_total=50, running=2))
+    chooser.on_report("b", make_report(finished_total=50, running=30))
     assert place(chooser, "ab", 10) == {"a": 10}
 
 
 @pytest.mark.parametrize("policy", BY_REPORTS)
 def test_the_fuller_replica_gets_less(policy: str, clock: Any, make_report: Any) -> None:
     chooser = new(policy, clock)
-    chooser.hear("a", make_report(demand_tokens=15_000, kv_blocks_used=940, running=40))
-    chooser.hear("b", make_report(demand_tokens=1_000, kv_blocks_used=70, running=4))
+    chooser.on_report(
+        "a", make_report(demand_tokens=15_000, kv_blocks_used=940, running=40)
+    )
+    chooser.on_report("b", make_report(demand_tokens=1_000, kv_blocks_used=70, running=4))
     assert place(chooser, "ab", 10) == {"b": 10}
 
 
 def test_of_equal_costs_the_faster_engine_gets_more(clock: Any, make_report: Any) -> None:
     chooser = new("qoe", clock)
     learned = {"tokens_total": 9999, "step_base_s": 0.01}
-    chooser.hear("fast", make_report(**learned, prefill_s_per_token=1e-5))
-    chooser.hear("slow", make_report(**learned, prefill_s_per_token=3e-5))
+    chooser.on_report("fast", make_report(**learned, prefill_s_per_token=1e-5))
+    chooser.on_report("slow", make_report(**learned, prefill_s_per_token=3e-5))
     names = ("fast", "slow")
     candidates = [(name, None) for name in names]
     placed = Counter(names[chooser.choose(candidates, stream(i))[0][0]] for i in range(40))
@@ -131,11 +133,11 @@ def test_of_busy_replicas_the_one_that_goes_on_reporting_is_taken(
     policy: str, clock: Any, make_report: Any
 ) -> None:
     chooser = new(policy, clock)
-    chooser.hear("a", make_report(running=1))
-    chooser.hear("b", make_report(running=1))
+    chooser.on_report("a", make_report(running=1))
+    chooser.on_report("b", make_report(running=1))
     seen = []
     for second in range(10):
-        chooser.hear("b", make_report(running=1, seq=2 + second))
+        chooser.on_report("b", make_report(running=1, seq=2 + second))
         seen.append(chooser.choose([("a", None), ("b", None)], None)[0][0])
         clock.advance(1)
     assert set(seen[3:]) == {1}
@@ -146,9 +148,9 @@ def test_a_replica_that_starts_again_gets_its_share_little_by_little(
 ) -> None:
     chooser = new("kv_ledger", clock)
     for name in "ab":
-        chooser.hear(name, make_report(accepted_total=99, finished_total=99))
+        chooser.on_report(name, make_report(accepted_total=99, finished_total=99))
     clock.advance(20)
-    chooser.hear("b", make_report(epoch="next"))
+    chooser.on_report("b", make_report(epoch="next"))
     first = place(chooser, "ab", 50)
     clock.advance(11)
     later = place(chooser, "ab", 50, start=50)
@@ -161,11 +163,11 @@ def test_a_session_stays_where_it_was_as_long_as_that_costs_little(
 ) -> None:
     chooser = new("qoe", clock)
     for name in "abcd":
-        chooser.hear(name, make_report())
+        chooser.on_report(name, make_report())
     (home,) = place(chooser, "abcd", 1, session_id="s")
     assert place(chooser, "abcd", 5, start=1, session_id="s") == {home: 5}
     overloaded = {"demand_tokens": 90_000, "waiting": 90, "prefill_backlog_tokens": 90_000}
-    chooser.hear(home, make_report(seq=2, **overloaded))
+    chooser.on_report(home, make_report(seq=2, **overloaded))
     assert home not in place(chooser, "abcd", 5, start=6, session_id="s")
 
 
@@ -175,14 +177,14 @@ def test_a_prompt_goes_where_it_was_computed_until_that_is_busy(
     chooser = new("qoe", clock)
     slow = {"prefill_s_per_token": 1e-3, "tokens_total": 999, "step_base_s": 0.01}
     for name in "abcd":
-        chooser.hear(name, make_report(**slow))
+        chooser.on_report(name, make_report(**slow))
     body = {"prompt": "once upon a time " * 500, "stream": True, "max_tokens": 100}
     candidates = [(name, None) for name in "abcd"]
     first = chooser.choose(candidates, Stream("p0", 0, body))[0][0]
     chooser.completed("abcd"[first], "p0")
     assert chooser.choose(candidates, Stream("p1", 1, body))[0][0] == first
     busy = make_report(seq=2, **slow, waiting=9, prefill_backlog_tokens=20_000)
-    chooser.hear("abcd"[first], busy)
+    chooser.on_report("abcd"[first], busy)
     assert chooser.choose(candidates, Stream("p2", 2, body))[0][0] != first
 
 
@@ -195,7 +197,7 @@ def test_of_many_routers_each_takes_the_better_of_two_it_draws(
         chooser = new("qoe", clock, routers=60, seed=seed)
         for number in range(4):
             busy = make_report(running=9, waiting=1, prefill_backlog_tokens=10_000 * number)
-            chooser.hear(number, busy)
+            chooser.on_report(number, busy)
         ranks = chooser.choose([(n, None) for n in range(4)], stream(seed))
         assert sorted(i for (i,) in ranks) == [0, 1, 2, 3]
         firsts[ranks[0][0]] += 1

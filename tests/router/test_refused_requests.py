@@ -115,7 +115,7 @@ async def test_a_held_stream_goes_where_there_is_room_by_then(
     held = asyncio.create_task(pick(router, request()))
     await asyncio.sleep(0.01)
     (replica_id,) = router.curr_replicas
-    router.chooser.hear(replica_id, make_report(seq=2))
+    router.chooser.on_report(replica_id, make_report(seq=2))
     assert (await held).replica_id == replica_id
 
 

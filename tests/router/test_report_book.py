@@ -36,10 +36,10 @@ def test_the_newest_report_counts_whichever_way_it_came(
     clock: Any, make_report: Any
 ) -> None:
     book = ReportBook(clock)
-    assert book.hear("a", make_report(seq=5))
+    assert book.on_report("a", make_report(seq=5))
     assert not book.read("a", to_routing_stats(make_report(seq=4)))
     assert book.read("a", to_routing_stats(make_report(seq=6)))
-    assert not book.hear("a", make_report(seq=6))
+    assert not book.on_report("a", make_report(seq=6))
     known = book.last("a")
     assert known is not None
     assert known.report.seq == 6
@@ -49,18 +49,18 @@ def test_what_a_replica_says_itself_outlives_stats_without_a_report(
     clock: Any, make_report: Any
 ) -> None:
     book = ReportBook(clock)
-    book.hear("a", make_report())
+    book.on_report("a", make_report())
     book.read("a", {})
     assert book.last("a") is not None
 
 
 def test_an_epoch_that_is_over_never_comes_back(clock: Any, make_report: Any) -> None:
     book = ReportBook(clock)
-    book.hear("a", make_report(epoch="old", seq=90))
-    assert book.hear("a", make_report(epoch="new", seq=1))
+    book.on_report("a", make_report(epoch="old", seq=90))
+    assert book.on_report("a", make_report(epoch="new", seq=1))
     assert not book.read("a", to_routing_stats(make_report(epoch="old", seq=91)))
     for number in range(20):
-        book.hear("a", make_report(epoch=f"e{number}"))
+        book.on_report("a", make_report(epoch=f"e{number}"))
     known = book.last("a")
     assert known is not None
     assert len(known.earlier_epochs) == MAX_KNOWN_EPOCHS
@@ -76,12 +76,12 @@ def test_only_an_engine_that_started_after_the_router_met_the_fleet_is_new(
         assert known is not None
         return known.started_at_s
 
-    book.hear("a", make_report())
+    book.on_report("a", make_report())
     assert started_at_s("a") == float("-inf")
     clock.advance(NEW_ROUTER_S + 1)
-    book.hear("b", make_report())
+    book.on_report("b", make_report())
     assert started_at_s("b") == clock()
-    book.hear("a", make_report(epoch="next"))
+    book.on_report("a", make_report(epoch="next"))
     assert started_at_s("a") == clock()
 
 

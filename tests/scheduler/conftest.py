@@ -135,7 +135,7 @@ def _add(streams: LiveStreams, request_id: str, row: dict[str, Any], runs: bool)
         streams.delivered(request_id, tokens)
         streams.flush(NOW_S - row.get("last_token_s", 0.0))
     if row.get("away", False):
-        streams.hear([(request_id, Feedback(paused=True))], NOW_S)
+        streams.on_feedback([(request_id, Feedback(paused=True))], NOW_S)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from bench.replay.engine import VirtualEngine
 from qoe import Expectation, Feedback
 from scheduler.feedback import FeedbackInbox
 from telemetry.channel import new_endpoint
-from telemetry.feedback import FeedbackReceiver, FeedbackSender, ReaderWord
+from telemetry.feedback import FeedbackReceiver, FeedbackSender, ReaderFeedback
 
 # At 300 tokens/s nobody here is ever far enough ahead to be a victim.
 LISTENER = Expectation(ttft_s=1.0, tds=40.0)
@@ -139,7 +139,7 @@ def test_a_word_reaches_the_engine_that_was_told_where_to_listen(
         engine.step()
 
         def is_away() -> bool:
-            replica.tell(ReaderWord(("0", "1"), Feedback(paused=True)))
+            replica.send(ReaderFeedback(("0", "1"), Feedback(paused=True)))
             return engine.scheduler.streams.readers.num_away == 2
 
         assert step_until(engine, is_away, 5.0)

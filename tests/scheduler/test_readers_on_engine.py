@@ -21,7 +21,7 @@ from qoe import PROFILES, Feedback
 from scheduler.andes import AndesScheduler
 from scheduler.settings import FEEDBACK_ENDPOINT_ENV
 from telemetry.channel import new_endpoint
-from telemetry.feedback import FeedbackSender, ReaderWord
+from telemetry.feedback import FeedbackSender, ReaderFeedback
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -141,7 +141,7 @@ def test_a_paused_stream_is_the_first_to_give_way_and_is_finished(
         def is_resident(request_id: str) -> bool:
             return request_id in {r.request_id for r in engine.scheduler.running}
 
-        assert replica.tell(ReaderWord((paused,), Feedback(4.0, True)))
+        assert replica.send(ReaderFeedback((paused,), Feedback(4.0, True)))
         assert engine.until(lambda: streams.readers.num_away == 1, 5.0)
         assert is_resident(paused), "nobody needs its memory yet"
         # Together with what is free, the memory of one of the two is enough for them.
@@ -149,7 +149,7 @@ def test_a_paused_stream_is_the_first_to_give_way_and_is_finished(
             engine.ask(str(number), prompt(number), max_tokens=300, extra_args=reader)
         assert engine.until(lambda: not is_resident(paused), 10.0)
         assert is_resident(reading)
-        assert replica.tell(ReaderWord((paused,), Feedback(0.0, False)))
+        assert replica.send(ReaderFeedback((paused,), Feedback(0.0, False)))
         assert engine.until(lambda: is_resident(paused), 60.0)
         engine.finish()
     assert len(engine.written["p"]) == len(engine.written["r"]) == 900

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qoe import Expectation
-from qoe.harm import SHAPE
+from qoe.marginal_loss import SHAPE
 from scheduler.live_streams import LiveStreams
 from scheduler.reporting import EngineStatus, Reporter, percentile
 from scheduler.settings import SchedulerSettings
@@ -117,36 +117,39 @@ def test_what_readers_were_promised_is_told_beside_what_the_engine_brings(
     assert report.tokens_per_s == 77.0
 
 
-def test_harm_is_told_while_somebody_can_be_harmed(report_of) -> None:
-    harm = np.array(report_of(crowd()).harm).reshape(SHAPE)
-    assert harm[0, 0] == 0.0
-    assert harm[0, -1] > 0.0
-    assert report_of(LiveStreams()).harm == ()
+def test_marginal_loss_is_told_while_somebody_can_be_harmed(report_of) -> None:
+    marginal_loss = np.array(report_of(crowd()).marginal_loss).reshape(SHAPE)
+    assert marginal_loss[0, 0] == 0.0
+    assert marginal_loss[0, -1] > 0.0
+    assert report_of(LiveStreams()).marginal_loss == ()
 
 
 def test_a_reader_who_counts_for_little_is_harmed_little(report_of) -> None:
-    def harm(weight: float) -> float:
+    def marginal_loss(weight: float) -> float:
         streams = LiveStreams()
         streams.add("a", Expectation(1.0, 5.0, weight), 9.5, 100)
-        return max(report_of(streams).harm)
+        return max(report_of(streams).marginal_loss)
 
-    assert harm(0.1) == pytest.approx(0.1 * harm(1.0))
+    assert marginal_loss(0.1) == pytest.approx(0.1 * marginal_loss(1.0))
 
 
-def test_harm_is_computed_ten_times_a_second_and_forgotten_with_its_streams(
+def test_marginal_loss_is_computed_ten_times_a_second_and_forgotten_with_its_streams(
     report_of,
 ) -> None:
     reporter, streams = Reporter(None, SchedulerSettings()), crowd()
     first = report_of(streams, 10.0, reporter=reporter)
     streams.add("another", READER, 9.0, 100)
-    assert report_of(streams, 10.05, reporter=reporter).harm == first.harm
+    assert report_of(streams, 10.05, reporter=reporter).marginal_loss == first.marginal_loss
     later = report_of(streams, 10.1, reporter=reporter)
-    assert later.harm != first.harm
+    assert later.marginal_loss != first.marginal_loss
     for name in ("new", "prefilling", "decoding", "paused", "resuming", "another"):
         streams.remove(name, 10.1)
-    assert report_of(streams, 10.11, reporter=reporter).harm == ()
+    assert report_of(streams, 10.11, reporter=reporter).marginal_loss == ()
     streams.add("fresh", READER, 9.0, 100)
-    assert report_of(streams, 10.12, reporter=reporter).harm not in ((), later.harm)
+    assert report_of(streams, 10.12, reporter=reporter).marginal_loss not in (
+        (),
+        later.marginal_loss,
+    )
 
 
 def test_a_report_carries_no_numpy_and_goes_over_the_wire(report_of) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from conftest import Client
 
 from telemetry.broadcast import ReportListener
-from telemetry.report import HARM_SIZE, EngineReport, request_key
+from telemetry.report import MARGINAL_LOSS_SIZE, EngineReport, request_key
 from telemetry.routing_stats import endpoint_of, from_routing_stats
 
 READER = {"qoe_ttft_s": 1.0, "qoe_tds": 4.8}
@@ -217,6 +217,9 @@ def test_replicas_broadcast_which_requests_came_in(direct: Client) -> None:
             return sum(key in report.accepted_keys for report in heard.values()) == 1
 
         direct.until(is_acknowledged)
-        assert all(len(report.harm) in (0, HARM_SIZE) for report in heard.values())
+        assert all(
+            len(report.marginal_loss) in (0, MARGINAL_LOSS_SIZE)
+            for report in heard.values()
+        )
     finally:
         listener.close()

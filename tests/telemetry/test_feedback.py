@@ -16,10 +16,10 @@ from telemetry.feedback import (
     MAX_WAITING,
     FeedbackReceiver,
     FeedbackSender,
-    ReaderWord,
+    ReaderFeedback,
 )
 
-WORD = ReaderWord(("a",), Feedback(buffer_tokens=3.0))
+WORD = ReaderFeedback(("a",), Feedback(buffer_tokens=3.0))
 
 
 def until(condition: Callable[[], bool]) -> bool:
@@ -44,7 +44,7 @@ def replica(endpoint: str) -> Iterator[FeedbackSender]:
 @pytest.fixture
 def engine(endpoint: str, replica: FeedbackSender) -> Iterator[FeedbackReceiver]:
     with FeedbackReceiver(endpoint) as receiver:
-        assert until(lambda: replica.tell(ReaderWord((), Feedback())))
+        assert until(lambda: replica.send(ReaderFeedback((), Feedback())))
         yield receiver
 
 
@@ -52,7 +52,7 @@ def test_without_an_engine_nothing_waits_and_nothing_is_kept(
     replica: FeedbackSender,
 ) -> None:
     began_s = time.monotonic()
-    assert not any(replica.tell(WORD) for _ in range(100))
+    assert not any(replica.send(WORD) for _ in range(100))
     assert time.monotonic() - began_s < 10.0
 
 
@@ -61,7 +61,7 @@ def test_words_about_different_streams_do_not_replace_each_other(
 ) -> None:
     said = [(str(i), Feedback(paused=bool(i % 2), tds=1.0 + i)) for i in range(50)]
     for name, feedback in said:
-        assert replica.tell(ReaderWord((name,), feedback))
+        assert replica.send(ReaderFeedback((name,), feedback))
     heard: list[tuple[str, Feedback]] = []
     assert until(lambda: heard.extend(engine.take()) or len(heard) == 50)
     assert heard == said
@@ -71,7 +71,7 @@ def test_a_step_takes_so_many_and_no_more(
     replica: FeedbackSender, engine: FeedbackReceiver
 ) -> None:
     for _ in range(3 * MAX_A_STEP):
-        replica.tell(WORD)
+        replica.send(WORD)
     time.sleep(0.5)
     assert len(engine.take()) <= MAX_A_STEP
     assert until(lambda: not engine.take())
@@ -80,7 +80,7 @@ def test_a_step_takes_so_many_and_no_more(
 def test_what_an_engine_does_not_fetch_is_dropped_in_the_end(
     replica: FeedbackSender, engine: FeedbackReceiver
 ) -> None:
-    kept = sum(replica.tell(WORD) for _ in range(20 * MAX_WAITING))
+    kept = sum(replica.send(WORD) for _ in range(20 * MAX_WAITING))
     # Each end keeps so many, and a kernel's buffer is in between.
     assert kept < 10 * MAX_WAITING
 
@@ -90,7 +90,7 @@ def test_what_is_none_of_ours_is_counted_and_passed_over(
 ) -> None:
     for message in (b"", b"nonsense", msgspec.msgpack.encode([["a"], {"paused": "yes"}])):
         replica._socket.send(message, zmq.NOBLOCK)
-    replica.tell(WORD)
+    replica.send(WORD)
     heard: list[tuple[str, Feedback]] = []
     assert until(lambda: heard.extend(engine.take()) or bool(heard))
     assert heard == [("a", Feedback(buffer_tokens=3.0))]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.report import (
-    HARM_SIZE,
+    MARGINAL_LOSS_SIZE,
     MAX_COUNT,
     MAX_KEYS,
     SLACK_EDGES_S,
@@ -40,7 +40,7 @@ def full(make_report: MakeReport) -> EngineReport:
         **numbers,
         kv_blocks_preemptible=(MAX_COUNT,) * 4,
         slack_histogram=(MAX_COUNT,) * (len(SLACK_EDGES_S) + 1),
-        harm=(0.1,) * HARM_SIZE,
+        marginal_loss=(0.1,) * MARGINAL_LOSS_SIZE,
         accepted_keys=(2**63 - 1,) * MAX_KEYS,
     )
 
@@ -51,7 +51,7 @@ def test_the_largest_report_stays_below_three_kilobytes(make_report: MakeReport)
     assert decode(encode(report)) == report
 
 
-@pytest.mark.parametrize("field", ["slack_histogram", "harm", "accepted_keys"])
+@pytest.mark.parametrize("field", ["slack_histogram", "marginal_loss", "accepted_keys"])
 def test_a_list_longer_than_its_sender_makes_it_is_no_report(
     make_report: MakeReport, field: str
 ) -> None:
@@ -92,7 +92,7 @@ def test_every_process_calls_a_request_the_same() -> None:
         ("qoe_mean", 7.0),
         ("tokens_per_s", float("nan")),
         ("mean_output_tokens", float("inf")),
-        ("harm", (-1.0,) * HARM_SIZE),
+        ("marginal_loss", (-1.0,) * MARGINAL_LOSS_SIZE),
     ],
 )
 def test_numbers_that_no_engine_can_have_are_no_report(
@@ -107,7 +107,7 @@ def test_numbers_that_no_engine_can_have_are_no_report(
 
 
 def test_sums_that_are_rounded_are_a_report(make_report: MakeReport) -> None:
-    report = make_report(qoe_mean=1.0 + 1e-12, harm=(-1e-12,) * HARM_SIZE)
+    report = make_report(qoe_mean=1.0 + 1e-12, marginal_loss=(-1e-12,) * MARGINAL_LOSS_SIZE)
     assert decode(encode(report)) == report
 
 

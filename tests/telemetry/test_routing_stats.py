@@ -75,7 +75,9 @@ def test_garbage_names_no_endpoint(stats: object) -> None:
 
 def test_what_changes_with_every_token_stays_out(make_report: MakeReport) -> None:
     calm = make_report()
-    lively = make_report(harm=(1.0,) * 63, accepted_keys=(1, 2), slack_histogram=(1,) * 8)
+    lively = make_report(
+        marginal_loss=(1.0,) * 63, accepted_keys=(1, 2), slack_histogram=(1,) * 8
+    )
     assert to_routing_stats(calm) == to_routing_stats(lively)
 
 
@@ -93,7 +95,7 @@ def test_stats_stay_at_a_kilobyte_after_years_of_large_numbers(
             **changes,
             epoch="e" * 12,
             kv_blocks_preemptible=(2**31,) * 4,
-            harm=(0.1,) * 63,
+            marginal_loss=(0.1,) * 63,
             accepted_keys=(2**62,) * 128,
             slack_histogram=(10**6,) * 8,
         ),

@@ -48,7 +48,7 @@ class Replay:
         FleetRun(
             Fleet(replicas=replicas, direct_streaming=True),
             Share(ReplicaMaker(SchedulerSettings(policy=policy), SIZE, COST, ())),
-            Routers("qoe", 1, clock, loss=0.0, seed=0, tells_of_ends=False),
+            Routers("qoe", 1, clock, loss=0.0, seed=0, sees_ends=False),
             self.load,
             range(len(self.load)),
             self.book,

@@ -48,7 +48,7 @@ def slow_app() -> FastAPI:
 
 
 class DirectPath:
-    """A router that hears a replica, and requests that HAProxy brings there.
+    """A router that gets a replica's reports, and requests that HAProxy brings there.
 
     Its ledger forgets nothing by time.
     """
@@ -89,13 +89,13 @@ class DirectPath:
 
     async def until_left(self, number: int) -> None:
         async with asyncio.timeout(10.0):
-            while not self.hear() or len(self.chooser.ledger) != number:  # noqa: ASYNC110 - a socket tells
+            while not self.take_reports() or len(self.chooser.ledger) != number:  # noqa: ASYNC110 - a socket tells
                 await asyncio.sleep(0.01)
 
-    def hear(self) -> bool:
+    def take_reports(self) -> bool:
         news = self._listener.poll()
         for replica, report in news:
-            self.chooser.hear(replica, report)
+            self.chooser.on_report(replica, report)
         return bool(news)
 
 

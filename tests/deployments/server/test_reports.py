@@ -31,7 +31,7 @@ async def test_the_engines_report_reaches_the_routing_stats(
 
 
 @pytest.fixture
-async def hear(server: AndesServer) -> AsyncIterator[Callable[..., Any]]:
+async def reported(server: AndesServer) -> AsyncIterator[Callable[..., Any]]:
     """Waits, as a router at the advertised endpoint, for a report that fits."""
     with ReportListener() as listener:
         endpoint = endpoint_of(await server.record_routing_stats())
@@ -52,46 +52,50 @@ async def hear(server: AndesServer) -> AsyncIterator[Callable[..., Any]]:
 
 
 async def test_a_router_hears_the_engines_report_in_full(
-    report: EngineReport, server: AndesServer, hear: Any
+    report: EngineReport, server: AndesServer, reported: Any
 ) -> None:
     # With what only the fast path carries.
     full = msgspec.structs.replace(
-        report, seq=2, harm=(0.5,) * 63, accepted_keys=(1, 2), slack_histogram=(1,) * 8
+        report,
+        seq=2,
+        marginal_loss=(0.5,) * 63,
+        accepted_keys=(1, 2),
+        slack_histogram=(1,) * 8,
     )
-    await hear(lambda heard: heard == report)
+    await reported(lambda latest: latest == report)
     server.engine.publisher.publish(full)
-    await hear(lambda heard: heard == full)
+    await reported(lambda latest: latest == full)
 
 
 async def test_a_dead_engine_is_not_accepting_and_a_recovered_one_is(
-    server: AndesServer, hear: Any
+    server: AndesServer, reported: Any
 ) -> None:
     server.engine.is_dead = True
     with pytest.raises(RuntimeError, match="dead"):
         await server.check_health()
-    dead = await hear(lambda report: not report.accepting)
+    dead = await reported(lambda report: not report.accepting)
     slow = from_routing_stats(await server.record_routing_stats())
     assert slow is not None
     assert (slow.accepting, slow.seq) == (False, dead.seq)
     server.engine.is_dead = False
     await server.check_health()
-    assert (await hear(lambda report: report.accepting)).seq > dead.seq
+    assert (await reported(lambda report: report.accepting)).seq > dead.seq
 
 
 async def test_a_dead_engine_is_told_before_anybody_asks(
-    server: AndesServer, hear: Any
+    server: AndesServer, reported: Any
 ) -> None:
     server.engine.is_dead = True
-    await hear(lambda report: not report.accepting)
+    await reported(lambda report: not report.accepting)
 
 
 async def test_a_stopping_replica_says_so_before_its_engine_stops(
-    server: AndesServer, hear: Any
+    server: AndesServer, reported: Any
 ) -> None:
     stopped = asyncio.Event()
     server.engine.shutdown = stopped.wait
     stopping = asyncio.create_task(server.__del__())
-    await hear(lambda report: not report.accepting)
+    await reported(lambda report: not report.accepting)
     stopped.set()
     await stopping
     assert not [t for t in threading.enumerate() if t.name == "andes-broadcast"]

@@ -107,12 +107,12 @@ async def test_what_a_client_says_reaches_whichever_attempt_goes_on_with_its_ans
 
 async def test_the_engine_is_told_where_to_listen_for_readers(server: AndesServer) -> None:
     said = Feedback(paused=True)
-    assert not await server.hear_reader("chatcmpl-x", said), "it has no such stream"
+    assert not await server.on_feedback("chatcmpl-x", said), "it has no such stream"
     server.engine.ids_of = lambda request_id: [f"{request_id}-in-the-engine"]
     with FeedbackReceiver(server.engine.listens_at) as engine:
         told: list[tuple[str, Feedback]] = []
         for _ in range(1000):
-            await server.hear_reader("chatcmpl-x", said)
+            await server.on_feedback("chatcmpl-x", said)
             if told := engine.take():
                 break
             await asyncio.sleep(0.01)

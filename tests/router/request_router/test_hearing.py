@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ray.serve._private.test_utils import MockTimer
 
-from router.request_router import MAX_UNHEARD_S, QoERequestRouter
+from router.request_router import MAX_UNPOLLED_S, QoERequestRouter
 from telemetry.broadcast import ReportBroadcaster
 
 TIMEOUT_S = 60.0
@@ -57,5 +57,5 @@ async def test_a_request_does_it_where_the_event_loop_had_no_time(
     while not router.chooser.decisions:
         assert time.monotonic() < deadline_s
         time.sleep(0.005)  # noqa: ASYNC251 - so that it has none
-        timer.advance(2 * MAX_UNHEARD_S)
+        timer.advance(2 * MAX_UNPOLLED_S)
         await router.choose_replicas([replica], new_request())

@@ -30,5 +30,5 @@ def test_the_rate_of_arrivals_is_found_however_often_it_is_looked_for(
         for look in range(60 * per_s):
             # Reports come once a second.
             fleet = fleet_of([idle._replace(accepted_total=10.0 * (look // per_s))])
-            state = state.heard(fleet, 10.0, look / per_s)
+            state = state.observed(fleet, 10.0, look / per_s)
         assert state.rate_per_s == pytest.approx(10.0, rel=0.1)

@@ -43,7 +43,7 @@ def listener() -> Iterator[ReportListener]:
         yield listener
 
 
-def _until_heard(
+def _until_received(
     listener: ReportListener, wanted: Callable[[EngineReport], bool], timeout_s: float = 60
 ) -> EngineReport:
     deadline_s = time.monotonic() + timeout_s
@@ -56,6 +56,6 @@ def _until_heard(
 
 
 @pytest.fixture
-def until_heard() -> Callable[..., EngineReport]:
+def until_received() -> Callable[..., EngineReport]:
     """Polls a listener until a report is wanted; fails if none comes."""
-    return _until_heard
+    return _until_received

@@ -19,27 +19,27 @@ from telemetry.report import MAX_KEYS, EngineReport
 HOST = "127.0.0.1"
 MakeReport = Callable[..., EngineReport]
 NewEngine = Callable[..., Any]
-UntilHeard = Callable[..., EngineReport]
+UntilReceived = Callable[..., EngineReport]
 
 
 def test_a_router_that_comes_late_hears_of_an_idle_replica(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     engine = new_engine(make_report(running=0, waiting=0))
     with ReportBroadcaster(HOST, engine.latest) as replica:
         time.sleep(3 * PERIOD_S)
         listener.connect("late", replica.endpoint)
-        assert until_heard(listener, lambda r: True) == engine.report
+        assert until_received(listener, lambda r: True) == engine.report
 
 
 def test_a_replica_says_at_once_that_it_no_longer_accepts(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     """Also when its engine is idle and has nothing new to say, and to newest-seq-wins."""
     engine = new_engine(make_report(seq=7))
@@ -49,45 +49,47 @@ def test_a_replica_says_at_once_that_it_no_longer_accepts(
         time.sleep(0.3)
         told_at_s = time.monotonic()
         replica.set_accepting(False)
-        drains = until_heard(listener, lambda r: not r.accepting)
+        drains = until_received(listener, lambda r: not r.accepting)
         assert time.monotonic() - told_at_s < 15.0
         assert drains.seq > 7
         assert replica.latest() == drains
         replica.set_accepting(True)
-        assert until_heard(listener, lambda r: r.accepting).seq > drains.seq
+        assert until_received(listener, lambda r: r.accepting).seq > drains.seq
 
 
 def test_a_request_that_has_ended_is_told_and_makes_no_old_report_new(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     """An engine that is frozen says nothing; its clients leave, and change no number."""
     engine = new_engine(make_report(seq=7))
     with ReportBroadcaster(HOST, engine.latest) as replica:
         listener.connect("r", replica.endpoint)
-        until_heard(listener, lambda r: True)
+        until_received(listener, lambda r: True)
         replica.add_ended(5)
-        told = until_heard(listener, lambda r: 5 in r.ended_keys)
+        told = until_received(listener, lambda r: 5 in r.ended_keys)
         assert told.seq == 7
         for key in range(2 * MAX_KEYS):
             replica.add_ended(key)
         newest = tuple(range(MAX_KEYS, 2 * MAX_KEYS))
-        until_heard(listener, lambda r: r.ended_keys == newest)
+        until_received(listener, lambda r: r.ended_keys == newest)
         # In a while it is old news.
-        until_heard(listener, lambda r: not r.ended_keys)
+        until_received(listener, lambda r: not r.ended_keys)
 
 
 def test_a_router_that_never_polls_costs_the_replica_neither_time_nor_memory(
     listener: ReportListener, make_report: MakeReport
 ) -> None:
-    report = make_report(harm=(0.1,) * 63, accepted_keys=(2**62,) * 128)
+    report = make_report(marginal_loss=(0.1,) * 63, accepted_keys=(2**62,) * 128)
     numbers = iter(range(1, 10**9))
     with ReportBroadcaster(
         HOST,
         lambda: make_report(
-            seq=next(numbers), harm=report.harm, accepted_keys=report.accepted_keys
+            seq=next(numbers),
+            marginal_loss=report.marginal_loss,
+            accepted_keys=report.accepted_keys,
         ),
         period_s=1e-5,
     ) as replica:
@@ -107,7 +109,7 @@ def test_what_goes_wrong_in_a_broadcast_is_counted_and_told_once(
     listener: ReportListener,
     make_report: MakeReport,
     caplog: pytest.LogCaptureFixture,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     answers: list[Any] = [OSError("gone"), OSError("gone"), make_report()]
 
@@ -119,7 +121,7 @@ def test_what_goes_wrong_in_a_broadcast_is_counted_and_told_once(
 
     with ReportBroadcaster(HOST, latest) as replica:
         listener.connect("r", replica.endpoint)
-        until_heard(listener, lambda r: True)
+        until_received(listener, lambda r: True)
         assert replica.failed_total == 2
     assert [r.message for r in caplog.records if r.name == "telemetry.broadcast"] == [
         "A report could not be broadcast; the next one may be."

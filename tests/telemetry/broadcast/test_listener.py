@@ -21,7 +21,7 @@ from telemetry.report import SCHEMA, EngineReport, encode
 HOST = "127.0.0.1"
 MakeReport = Callable[..., EngineReport]
 NewEngine = Callable[..., Any]
-UntilHeard = Callable[..., EngineReport]
+UntilReceived = Callable[..., EngineReport]
 
 
 def until_refused(listener: ReportListener, total: int) -> None:
@@ -51,12 +51,12 @@ def test_a_replica_without_news_says_the_same_again(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     """For those who come late, and to be known to be alive."""
     with ReportBroadcaster(HOST, new_engine(make_report()).latest) as replica:
         listener.connect("r", replica.endpoint)
-        first = until_heard(listener, lambda r: True)
+        first = until_received(listener, lambda r: True)
         heard: list[tuple[Hashable, EngineReport]] = []
         deadline_s = time.monotonic() + 60
         while len(heard) < 3 and time.monotonic() < deadline_s:
@@ -70,12 +70,12 @@ def test_a_slow_router_finds_the_newest_report_and_nothing_older(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     engine = new_engine(make_report(seq=1))
     with ReportBroadcaster(HOST, engine.latest, period_s=0.001) as replica:
         listener.connect("r", replica.endpoint)
-        until_heard(listener, lambda r: r.seq == 1)
+        until_received(listener, lambda r: r.seq == 1)
         for seq in range(2, 502):
             engine.report = make_report(seq=seq)
             time.sleep(0.002)
@@ -89,14 +89,14 @@ def test_an_engine_that_starts_again_is_heard_from_its_first_report(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     engine = new_engine(make_report(epoch="first", seq=1000))
     with ReportBroadcaster(HOST, engine.latest) as replica:
         listener.connect("r", replica.endpoint)
-        until_heard(listener, lambda r: r.epoch == "first")
+        until_received(listener, lambda r: r.epoch == "first")
         engine.report = make_report(epoch="second", seq=0)
-        assert until_heard(listener, lambda r: r.epoch == "second").seq == 0
+        assert until_received(listener, lambda r: r.epoch == "second").seq == 0
     assert listener.missed_total == 0
 
 
@@ -104,14 +104,14 @@ def test_a_replica_that_comes_back_elsewhere_is_heard_under_its_old_name(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     with ReportBroadcaster(HOST, new_engine(make_report(epoch="first")).latest) as replica:
         listener.listen_to({"r": replica.endpoint})
-        until_heard(listener, lambda r: r.epoch == "first")
+        until_received(listener, lambda r: r.epoch == "first")
     with ReportBroadcaster(HOST, new_engine(make_report(epoch="second")).latest) as replica:
         listener.listen_to({"r": replica.endpoint})
-        until_heard(listener, lambda r: r.epoch == "second")
+        until_received(listener, lambda r: r.epoch == "second")
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "another-key"])
@@ -119,13 +119,13 @@ def test_whoever_gets_the_port_of_a_dead_replica_is_not_taken_for_it(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
     sealed: bool,
 ) -> None:
     with ReportBroadcaster(HOST, new_engine(make_report(seq=1)).latest) as replica:
         address, _, key = replica.endpoint.partition("#")
         listener.connect("r", replica.endpoint)
-        until_heard(listener, lambda r: True)
+        until_received(listener, lambda r: True)
     message = key[:NAME_BYTES].encode() + encode(make_report(seq=2))
     with zmq.Context() as context, context.socket(zmq.PUB) as other:
         if sealed:
@@ -163,19 +163,19 @@ def test_who_is_left_is_no_longer_heard(
     listener: ReportListener,
     make_report: MakeReport,
     new_engine: NewEngine,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     engine = new_engine(make_report(seq=1))
     with ReportBroadcaster(HOST, engine.latest) as replica:
         listener.listen_to({"r": replica.endpoint})
-        until_heard(listener, lambda r: True)
+        until_received(listener, lambda r: True)
         listener.listen_to({})
         listener.disconnect("never known")
         engine.report = make_report(seq=2)
         time.sleep(4 * PERIOD_S)
         assert listener.poll() == []
         listener.listen_to({"r": replica.endpoint})
-        assert until_heard(listener, lambda r: True).seq == 2
+        assert until_received(listener, lambda r: True).seq == 2
     assert listener.refused_total == 0
 
 
@@ -183,14 +183,19 @@ def test_what_is_no_report_is_counted_and_told_once(
     listener: ReportListener,
     make_report: MakeReport,
     caplog: pytest.LogCaptureFixture,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
 ) -> None:
     with zmq.Context() as context, context.socket(zmq.PUB) as stranger:
         key = seal(stranger)
         port = stranger.bind_to_random_port(f"tcp://{HOST}")
         listener.connect("r", f"tcp://{HOST}:{port}#{key}")
         _refuses_what_is_no_report(
-            listener, make_report, caplog, until_heard, stranger, key[:NAME_BYTES].encode()
+            listener,
+            make_report,
+            caplog,
+            until_received,
+            stranger,
+            key[:NAME_BYTES].encode(),
         )
 
 
@@ -198,7 +203,7 @@ def _refuses_what_is_no_report(
     listener: ReportListener,
     make_report: MakeReport,
     caplog: pytest.LogCaptureFixture,
-    until_heard: UntilHeard,
+    until_received: UntilReceived,
     stranger: zmq.Socket[bytes],
     name: bytes,
 ) -> None:
@@ -223,7 +228,7 @@ def _refuses_what_is_no_report(
             until_refused(listener, sent)
     assert len(caplog.records) == 1
     stranger.send(name + encode(make_report(seq=4)))
-    until_heard(listener, lambda r: r.seq == 4)
+    until_received(listener, lambda r: r.seq == 4)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class EngineLoad:
     max_running: float = np.inf
 
 
-def harm_table(
+def marginal_loss_table(
     readers: StreamTable,
     slots: Slots,
     now_s: float,
@@ -146,12 +146,12 @@ def _digestion_times(
     return ideal, np.maximum(past + future, ideal)
 
 
-class HarmTables:
-    """The harm tables of several replicas, looked up all at once.
+class MarginalLossTables:
+    """The tables of marginal losses of several replicas, looked up all at once.
 
     Args:
-        tables: `EngineReport.harm` of each; what is no finite table of 63 counts as none,
-            and harms nobody.
+        tables: `EngineReport.marginal_loss` of each; what is no finite table of 63 counts
+            as one of zeros.
     """
 
     def __init__(self, tables: Sequence[Sequence[float]]) -> None:
@@ -170,7 +170,7 @@ class HarmTables:
         self._tables[row] = values.reshape(SHAPE) if is_table else 0.0
 
     def lookup(self, x_tokens: Floats, stall_s: Floats) -> Floats:
-        """Harm at (x, stall) for each replica: bilinear, and flat beyond the edges."""
+        """Of each replica at (x, stall): bilinear, and flat beyond the edges."""
         i, u = _DEMAND_CELLS.find(x_tokens)
         j, v = _STALL_CELLS.find(stall_s)
         # Flat indices: four of them cost less than one index in three dimensions.
@@ -180,8 +180,8 @@ class HarmTables:
         near, far = flat[at], flat[below]
         near = near + (flat[at + _NEXT_COLUMN] - near) * v
         far = far + (flat[below + _NEXT_COLUMN] - far) * v
-        harm: Floats = near + (far - near) * u
-        return harm
+        marginal_loss: Floats = near + (far - near) * u
+        return marginal_loss
 
 
 class _Cells:

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qoe import Expectation, StreamTable, delay_qoe
-from qoe.harm import (
+from qoe.marginal_loss import (
     DEMAND_AXIS_TOKENS,
     SHAPE,
     STALL_AXIS_S,
     EngineLoad,
-    HarmTables,
-    harm_table,
+    MarginalLossTables,
+    marginal_loss_table,
 )
 
 rows = st.lists(
@@ -44,56 +44,56 @@ ON_TIME = (0.5, 1.0, 5.0, 1, 0.0)
 
 
 @given(rows, engines)
-def test_harm_is_nothing_at_the_origin_and_rises_along_both_axes(
-    harm_of, rows, engine
+def test_marginal_loss_is_nothing_at_the_origin_and_rises_along_both_axes(
+    loss_of, rows, engine
 ) -> None:
-    harm = harm_of(rows, **engine)
-    assert harm.shape == SHAPE
-    assert harm[0, 0] == 0.0
-    assert (np.diff(harm, axis=0) >= -ROUNDING).all()
-    assert (np.diff(harm, axis=1) >= -ROUNDING).all()
+    marginal_loss = loss_of(rows, **engine)
+    assert marginal_loss.shape == SHAPE
+    assert marginal_loss[0, 0] == 0.0
+    assert (np.diff(marginal_loss, axis=0) >= -ROUNDING).all()
+    assert (np.diff(marginal_loss, axis=1) >= -ROUNDING).all()
 
 
 @given(rows, engines)
-def test_no_stream_loses_more_than_all_it_has(harm_of, rows, engine) -> None:
-    harm = harm_of(rows, **engine)
-    assert np.isfinite(harm).all()
-    assert (harm <= len(rows) + ROUNDING).all()
+def test_no_stream_loses_more_than_all_it_has(loss_of, rows, engine) -> None:
+    marginal_loss = loss_of(rows, **engine)
+    assert np.isfinite(marginal_loss).all()
+    assert (marginal_loss <= len(rows) + ROUNDING).all()
 
 
 def test_a_stream_with_a_large_buffer_is_not_harmed_by_a_stall_it_can_read_through(
-    harm_of,
+    loss_of,
 ) -> None:
-    assert not harm_of([BUFFERED] * 10).any()
+    assert not loss_of([BUFFERED] * 10).any()
 
 
-def test_a_stream_with_a_large_buffer_adds_nothing_for_a_small_demand(harm_of) -> None:
+def test_a_stream_with_a_large_buffer_adds_nothing_for_a_small_demand(loss_of) -> None:
     """Memory and steps for ten: with more, all fall behind, by less than their buffer."""
     scarce = {"kv_tokens": 3000.0, "step_base_s": 0.15, "step_per_stream_s": 0.005}
-    buffered = harm_of([BUFFERED] * 10, **scarce)
-    on_time = harm_of([ON_TIME] * 10, **scarce)
+    buffered = loss_of([BUFFERED] * 10, **scarce)
+    on_time = loss_of([ON_TIME] * 10, **scarce)
     small = DEMAND_AXIS_TOKENS.index(1024)
     assert not buffered[: small + 1, 0].any()
     assert on_time[small, 0] > 0.0
     assert buffered[-1, 0] > 0.0
 
 
-def test_demand_that_fits_and_slows_nobody_harms_nobody(harm_of) -> None:
-    roomy = harm_of([ON_TIME] * 5, kv_tokens=1e6, step_per_stream_s=0.0)
+def test_demand_that_fits_and_slows_nobody_harms_nobody(loss_of) -> None:
+    roomy = loss_of([ON_TIME] * 5, kv_tokens=1e6, step_per_stream_s=0.0)
     assert not roomy[:, 0].any()
     assert roomy[0, -1] > 0.0
 
 
 def test_a_stream_waiting_for_its_first_token_has_the_patience_of_its_reader(
-    harm_of,
+    loss_of,
 ) -> None:
     patient = (0.0, 1.0, 5.0, 0, 0.0)
-    harm = harm_of([patient])[0]
+    marginal_loss = loss_of([patient])[0]
     stall_s = np.array(STALL_AXIS_S)
-    assert not harm[stall_s <= 1.0].any()
-    assert harm[-1] > 0.0
+    assert not marginal_loss[stall_s <= 1.0].any()
+    assert marginal_loss[-1] > 0.0
     # Half of its patience is promised to those before it.
-    late = harm_of([patient], start_delay_s=0.5)[0]
+    late = loss_of([patient], start_delay_s=0.5)[0]
     assert not late[stall_s <= 0.5].any()
     assert late[stall_s > 0.5].all()
 
@@ -103,7 +103,7 @@ def test_weights_scale_what_a_reader_loses() -> None:
     slots = np.array([readers.add(Expectation(1.0, 5.0), 0.0)])
     load = EngineLoad(1e5, 100.0, 0.02, 0.001)
     one, tenth = (
-        harm_table(
+        marginal_loss_table(
             readers, slots, 2.0, load, remaining_tokens=np.array([50.0]), weight=weight
         )
         for weight in (1.0, 0.1)
@@ -121,7 +121,7 @@ def test_a_stall_costs_what_the_score_of_the_finished_stream_says(
     readers = StreamTable()
     slots = np.array([readers.add(expectation, 0.0)])
     readers.deliver(slots, np.array([float(delivered)]), 1.5)
-    harm = harm_table(
+    marginal_loss = marginal_loss_table(
         readers,
         slots,
         now_s,
@@ -133,7 +133,7 @@ def test_a_stall_costs_what_the_score_of_the_finished_stream_says(
     lost = delay_qoe(np.concatenate([begun, goes_on]), expectation) - delay_qoe(
         np.concatenate([begun, goes_on + stall_s]), expectation
     )
-    assert harm[0, STALL_AXIS_S.index(stall_s)] == pytest.approx(lost, abs=0.002)
+    assert marginal_loss[0, STALL_AXIS_S.index(stall_s)] == pytest.approx(lost, abs=0.002)
 
 
 @given(st.lists(tables, min_size=1, max_size=4), st.integers(0, 8), st.integers(0, 6))
@@ -141,7 +141,7 @@ def test_looking_up_a_grid_point_gives_the_grid(
     rows: list[list[float]], i: int, j: int
 ) -> None:
     n = len(rows)
-    found = HarmTables(rows).lookup(
+    found = MarginalLossTables(rows).lookup(
         np.full(n, float(DEMAND_AXIS_TOKENS[i])), np.full(n, STALL_AXIS_S[j])
     )
     assert found == pytest.approx(np.array(rows).reshape(n, *SHAPE)[:, i, j])
@@ -155,14 +155,14 @@ def test_looking_up_stays_within_the_four_corners(
     i = min(np.searchsorted(DEMAND_AXIS_TOKENS, x_tokens, side="right") - 1, 7)
     j = min(np.searchsorted(STALL_AXIS_S, stall_s, side="right") - 1, 5)
     corners = grid[i : i + 2, j : j + 2]
-    (found,) = HarmTables([table]).lookup(np.array([x_tokens]), np.array([stall_s]))
+    (found,) = MarginalLossTables([table]).lookup(np.array([x_tokens]), np.array([stall_s]))
     assert corners.min() - ROUNDING <= found <= corners.max() + ROUNDING
 
 
 def test_halfway_between_grid_points_is_their_mean() -> None:
     table = np.zeros(SHAPE)
     table[0, 1], table[1, 1] = 1.0, 3.0
-    found = HarmTables([table.ravel()]).lookup(np.array([128.0]), np.array([0.025]))
+    found = MarginalLossTables([table.ravel()]).lookup(np.array([128.0]), np.array([0.025]))
     assert found == pytest.approx([1.0])
 
 
@@ -170,7 +170,7 @@ def test_halfway_between_grid_points_is_their_mean() -> None:
     "table", [[], [1.0] * 62, [float("nan")] * 63, [float("inf")] * 63], ids=len
 )
 def test_a_replica_without_a_good_table_harms_nobody(table: list[float]) -> None:
-    tables = HarmTables([[1.0] * 63, table])
+    tables = MarginalLossTables([[1.0] * 63, table])
     x_tokens, stall_s = np.full(2, 500.0), np.full(2, 0.3)
     assert tables.lookup(x_tokens, stall_s).tolist() == [1.0, 0.0]
     tables.replace(0, table)
