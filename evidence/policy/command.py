@@ -101,7 +101,7 @@ def _run(
     _check(jobs)
     lengths = _lengths(families)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    code = code_of(arguments.scale, lengths)
+    code = partial(code_of, scale=arguments.scale, lengths=lengths)
     kept = Kept(arguments.out / "policy-runs.jsonl", code)
     rates: list[Job] = [RateJob(family) for family in families]
     failed: dict[str, str] = {}
