@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from scheduler.policies.andes import Admission, AndesPolicy, Ranking
+from scheduler.policies.andes import AndesPolicy, Ranking
 from scheduler.snapshot import NOBODY, Bools, Floats, Ints, Snapshot
 
 
@@ -37,13 +37,6 @@ class _CheapestFirst(Ranking):
         return worth
 
 
-class _SwapsByWorth(Ranking):
-    @property
-    def urgent(self) -> Ints:
-        urgent = super().urgent
-        return urgent[np.argsort(-self.worth[urgent], kind="stable")]
-
-
 class WithoutWorth(AndesPolicy):
     """Among equals, whoever came first."""
 
@@ -65,27 +58,11 @@ class WithoutSwaps(AndesPolicy):
         return _NoSwaps(snapshot, self.settings.max_throughput_loss)
 
 
-class SwapsByWorth(AndesPolicy):
-    """Memory is swapped for the worthiest, not for who would notice first."""
-
-    def _ranking(self, snapshot: Snapshot) -> Ranking:
-        return _SwapsByWorth(snapshot, self.settings.max_throughput_loss)
-
-
 class WithoutPrefillLimit(AndesPolicy):
     """Steps compute as much prompt as vLLM lets them."""
 
     def _token_budget(self, snapshot: Snapshot) -> int | None:
         return None
-
-
-class WithoutPromptRoom(AndesPolicy):
-    """Whoever fits into memory comes in, however long its prompt must wait."""
-
-    def _admission(self, snapshot: Snapshot, budget: int) -> Admission:
-        admission = super()._admission(snapshot, budget)
-        admission.prompt_tokens = np.inf
-        return admission
 
 
 class WithoutForecast(AndesPolicy):

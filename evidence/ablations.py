@@ -34,9 +34,7 @@ ABLATIONS = (
     Ablation("QoE in worth: by cost alone", "evidence.ablated:WithoutForecast"),
     Ablation("in time before late", "evidence.ablated:WithoutLateness"),
     Ablation("swaps", "evidence.ablated:WithoutSwaps"),
-    Ablation("swaps by slack: by worth", "evidence.ablated:SwapsByWorth"),
     Ablation("price of a resume", settings=(("max_throughput_loss", "10"),)),
     Ablation("limit on prompts in a step", "evidence.ablated:WithoutPrefillLimit"),
-    Ablation("no more prompts than a step", "evidence.ablated:WithoutPromptRoom"),
 )
 CURVE = Curve("max_throughput_loss", ("0.05", "0.1", "0.2", "0.3", "0.5", "1"))

@@ -229,8 +229,6 @@ class AndesScheduler(RefusingScheduler):
         budget = self._budget_of(parts)
         self.activity.applied(parts, budget)
         self._token_budget = budget
-        if plan.is_partial:
-            self._plan_clock.expire()
         # Last: what fails above leaves every request in its queue.
         self.waiting = FCFSRequestQueue(parts.offered)
         return parts.victims + parts.withheld

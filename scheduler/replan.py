@@ -29,7 +29,6 @@ class PlanClock:
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
         self._seen: tuple[int, ...] = ()
-        self._is_expired = False
         self._rests_until_s = -np.inf
         self.planned_at_s = -np.inf
 
@@ -47,10 +46,9 @@ class PlanClock:
         )
         changed = state != self._seen
         self._seen = state
-        is_over = self._is_expired or now_s - self.planned_at_s >= self._period_s
+        is_over = now_s - self.planned_at_s >= self._period_s
         if not (changed or idle or is_over):
             return False
-        self._is_expired = False
         self.planned_at_s = now_s
         return True
 
@@ -61,7 +59,3 @@ class PlanClock:
             return True
         self._rests_until_s = ended_s + took_s / MAX_SLOW_SHARE
         return False
-
-    def expire(self) -> None:
-        """Plan before the next step, whatever happens until then."""
-        self._is_expired = True

@@ -144,12 +144,9 @@ class Plan:
         preempt: Running streams to give up before the step.
         keep: Running streams, most valuable first: the engine evicts from the end.
         token_budget: Most tokens to compute in this step; None leaves it to the engine.
-        is_partial: Whether some are withheld only for the prompts before theirs: the next
-            step may let them in, and is planned anew.
     """
 
     admit: Ints
     preempt: Ints
     keep: Ints
     token_budget: int | None = None
-    is_partial: bool = False

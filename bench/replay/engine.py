@@ -16,7 +16,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import FinishReason
 from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
-from vllm.v1.request import Request
+from vllm.v1.request import Request, RequestStatus
 
 from bench.load import PlannedStream
 from bench.replay.cost import StepCost, work_of
@@ -131,6 +131,12 @@ class VirtualEngine:
                 block_hasher=self._hasher,
             )
         )
+
+    def abort(self, request_id: str) -> list[float]:
+        """End a stream here, and say when its tokens came."""
+        self.scheduler.finish_requests(request_id, RequestStatus.FINISHED_ABORTED)
+        del self._output_tokens[request_id]
+        return self.delivered_at_s.pop(request_id)
 
     def step(self) -> SchedulerOutput:
         """One scheduler step, its virtual time, and its tokens.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ _SOURCES = (
     "evidence/families.py",
     "evidence/policy/measure.py",
 )
+# Decides nothing but the runs of these.
+_POLICY = "scheduler/policies/andes.py"
+_OURS = ("andes:", "evidence.ablated:")
 _DIGITS = 6
 
 
@@ -104,19 +107,23 @@ class Kept:
 
     Args:
         path: The file; rows of other code in it are left alone.
-        code: What the rows depend on: see `code_of`.
+        code: What a row depends on, by its job: see `code_of`.
     """
 
-    def __init__(self, path: Path, code: str) -> None:
+    def __init__(self, path: Path, code: Callable[[Job], str]) -> None:
         self._path, self._code = path, code
         lines = path.read_bytes().splitlines() if path.exists() else []
         kept = [row for line in lines if (row := _decoded(line)) is not None]
-        self.rows: dict[Job, Row] = {k.row.job: k.row for k in kept if k.code == code}
+        self.rows: dict[Job, Row] = {
+            k.row.job: k.row for k in kept if k.code == code(k.row.job)
+        }
 
     def add(self, row: Row) -> None:
         """Keep a row for good."""
         self.rows[row.job] = row
-        line = msgspec.json.encode(_rounded(msgspec.to_builtins(_Kept(self._code, row))))
+        line = msgspec.json.encode(
+            _rounded(msgspec.to_builtins(_Kept(self._code(row.job), row)))
+        )
         with self._path.open("ab") as file:
             # In front, so that half a line of a process that was killed spoils no other.
             file.write(b"\n" + line)
@@ -129,15 +136,31 @@ def _decoded(line: bytes) -> _Kept | None:
         return None  # half a line, or an empty one
 
 
-def code_of(scale: float, lengths: Sequence[str], root: Path = _ROOT) -> str:
-    """A hash of all that decides a run beside its job: sources, vLLM, lengths, scale."""
+def code_of(
+    scale: float, lengths: Sequence[str], root: Path = _ROOT
+) -> Callable[[Job], str]:
+    """A hash of all that decides a run beside its job: sources, vLLM, lengths, scale.
+
+    The policy itself decides only the runs of Andes and of its ablations.
+    """
+    ours = _hash(scale, lengths, root)
+    others = _hash(scale, lengths, root, but=_POLICY)
+    return lambda job: ours if _is_ours(job) else others
+
+
+def _is_ours(job: Job) -> bool:
+    return isinstance(job, RunJob) and f"{job.contender.policy}:".startswith(_OURS)
+
+
+def _hash(scale: float, lengths: Sequence[str], root: Path, but: str = "") -> str:
     told = hashlib.sha256(f"{scale} {sorted(lengths)} {_vllm()}".encode())
     for source in _SOURCES:
         path = root / source
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
-            if file.suffix in (".py", ".json"):
-                told.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+            name = file.relative_to(root).as_posix()
+            if file.suffix in (".py", ".json") and name != but:
+                told.update(name.encode() + file.read_bytes())
     return told.hexdigest()[:16]
 
 

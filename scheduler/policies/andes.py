@@ -55,7 +55,7 @@ class AndesPolicy:
         if budget is None and not _is_short(snapshot):
             return None
         ranking = self._ranking(snapshot)
-        admission = self._admission(snapshot, budget or snapshot.token_budget)
+        admission = Admission(snapshot)
         admission.admit(ranking.by_worth)
         admission.swap(ranking.urgent, ranking.victims)
         running = np.arange(snapshot.num_running)
@@ -67,7 +67,6 @@ class AndesPolicy:
             preempt=np.flatnonzero(admission.is_preempted),
             keep=keep[order],
             token_budget=budget,
-            is_partial=admission.is_partial,
         )
 
     def _token_budget(self, snapshot: Snapshot) -> int | None:
@@ -75,9 +74,6 @@ class AndesPolicy:
 
     def _ranking(self, snapshot: Snapshot) -> Ranking:
         return Ranking(snapshot, self.settings.max_throughput_loss)
-
-    def _admission(self, snapshot: Snapshot, budget: int) -> Admission:
-        return Admission(snapshot, budget)
 
 
 def _is_short(snapshot: Snapshot) -> bool:
@@ -155,20 +151,17 @@ class Ranking:
 
     @property
     def urgent(self) -> Ints:
-        """Those who may displace others: in time by slack, then late by worth.
+        """Those who may displace others, the worthiest first.
 
         Whoever wants more than the share of its tenant asks last.
         """
         snapshot, waiting = self._snapshot, self._waiting
         asks = (self.starts_in_s <= URGENCY_S) & ~snapshot.is_away
         asking = waiting[asks[waiting]]
-        late = self.is_late[asking]
-        key = np.where(late, -self.worth[asking], self.starts_in_s[asking])
-        order: Ints = asking[np.lexsort((key, late))]
+        order: Ints = asking[np.argsort(-self.worth[asking], kind="stable")]
         if snapshot.shares is None:
             return order
-        is_late = self.is_late[order]
-        fair: Ints = order[np.lexsort((self._beyond_share(order), is_late))]
+        fair: Ints = order[np.argsort(self._beyond_share(order), kind="stable")]
         return fair
 
     def _beyond_share(self, order: Ints) -> Floats:
@@ -199,18 +192,14 @@ class Ranking:
 
 
 class Admission:
-    """Blocks, slots of `max_running` and prompt tokens of one step, as they are given away.
-
-    No more prompts come in than the step computes: whoever comes next may be better.
+    """Blocks and slots of `max_running`, as they are given away.
 
     Attributes:
         admitted: Waiting streams let in, in order.
         is_preempted: Running streams given up, shape (num_running,).
-        prompt_tokens: What the step may compute of prompts still.
-        is_partial: Whether somebody was kept out for lack of these.
     """
 
-    def __init__(self, snapshot: Snapshot, token_budget: int) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         num_running = snapshot.num_running
         self.admitted: list[int] = []
@@ -219,23 +208,13 @@ class Admission:
         growth = (snapshot.blocks - snapshot.blocks_held)[:num_running]
         self._blocks = snapshot.free_blocks - int(growth.sum())
         self._slots = snapshot.max_running - num_running
-        prefilling = float(snapshot.prefill_tokens[:num_running].sum())
-        decoding = num_running - int(snapshot.is_prefilling[:num_running].sum())
-        self.prompt_tokens = token_budget - decoding - prefilling
-        self.is_partial = False
 
     def admit(self, asking: Ints) -> None:
         """Let in what fits, in order; a misfit is skipped."""
         if self._blocks <= 0 or self._slots <= 0:
             return
         taken = pack(asking, self._snapshot.blocks, self._blocks, self._slots)
-        taken_in_order = asking[taken[asking]]
-        prompts = self._snapshot.prefill_tokens[taken_in_order]
-        before = np.cumsum(prompts) - prompts
-        # Who comes back from the host computes nothing, and waits for no prompt.
-        is_in_time = (before < self.prompt_tokens) | (prompts <= 0.0)
-        self.is_partial = not bool(is_in_time.all())
-        self._take(taken_in_order[is_in_time])
+        self._take(asking[taken[asking]])
 
     def swap(self, asking: Ints, victims: Ints) -> None:
         """Let in, in order, and give up the first of `victims` for it."""
@@ -245,9 +224,6 @@ class Admission:
         for stream in asking[~is_in][:MAX_SWAPS].tolist():
             if gone >= victims.size:
                 return
-            if self.prompt_tokens <= 0.0 < self._snapshot.prefill_tokens[stream]:
-                self.is_partial = True
-                continue
             before = int(freed[gone - 1]) if gone else 0
             missing = int(self._snapshot.blocks[stream]) - self._blocks
             count = int(np.searchsorted(freed, before + missing)) + 1 if missing > 0 else 0
@@ -265,4 +241,3 @@ class Admission:
         self.admitted += streams.tolist()
         self._blocks -= int(self._snapshot.blocks[streams].sum())
         self._slots -= streams.size
-        self.prompt_tokens -= float(self._snapshot.prefill_tokens[streams].sum())

@@ -1,7 +1,7 @@
 import pytest
 
 from bench.errors import UserError
-from evidence.policy.jobs import ANDES, BURST, FCFS, Load, RateJob
+from evidence.policy.jobs import ANDES, BURST, FCFS, Contender, Load, RateJob, RunJob
 from evidence.policy.results import Kept, code_of, read, write
 
 LOAD = Load("azure", BURST)
@@ -12,20 +12,24 @@ def test_a_row_is_kept_for_the_code_it_was_run_with_and_no_other(make, tmp_path)
     run, rate = make.run(LOAD, FCFS, mean_qoe_area=0.25), make.row(RateJob("azure"))
     bound = make.bound(LOAD, 0.75)
     for row in (run, rate, bound):
-        Kept(path, "now").add(row)
-    assert Kept(path, "now").rows == {run.job: run, rate.job: rate, bound.job: bound}
-    assert not Kept(path, "later").rows
+        Kept(path, lambda job: "now").add(row)
+    assert Kept(path, lambda job: "now").rows == {
+        run.job: run,
+        rate.job: rate,
+        bound.job: bound,
+    }
+    assert not Kept(path, lambda job: "later").rows
 
 
 def test_half_a_line_loses_no_other(make, tmp_path) -> None:
     path = tmp_path / "runs.jsonl"
     run = make.run(LOAD, FCFS)
-    Kept(path, "now").add(run)
+    Kept(path, lambda job: "now").add(run)
     path.write_bytes(path.read_bytes() + b'\n{"code":"now","row":{"ty')
-    assert list(Kept(path, "now").rows) == [run.job]
+    assert list(Kept(path, lambda job: "now").rows) == [run.job]
     other = make.run(LOAD, ANDES["offload"])
-    Kept(path, "now").add(other)
-    assert list(Kept(path, "now").rows) == [run.job, other.job]
+    Kept(path, lambda job: "now").add(other)
+    assert list(Kept(path, lambda job: "now").rows) == [run.job, other.job]
 
 
 def test_what_is_written_is_read(make, tmp_path) -> None:
@@ -42,8 +46,12 @@ def test_only_what_decides_a_run_changes_its_code(tmp_path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    def code(scale: float = 1.0, lengths: tuple[str, ...] = ()) -> str:
-        return code_of(scale, lengths, tmp_path)
+    def code(
+        scale: float = 1.0,
+        lengths: tuple[str, ...] = (),
+        contender: Contender = ANDES["recompute"],
+    ) -> str:
+        return code_of(scale, lengths, tmp_path)(RunJob(LOAD, 0, contender))
 
     for name in ("bench/load.py", "bench/scores.py", "bench/traces.py"):
         put(name, "")
@@ -54,5 +62,9 @@ def test_only_what_decides_a_run_changes_its_code(tmp_path) -> None:
     put("evidence/policy/page.py", "new")
     assert code() == before
     assert len({before, code(0.5), code(1.0, ("a.csv",))}) == 3
+    others = code(contender=FCFS)
     put("scheduler/policies/andes.py", "new")
     assert code() != before
+    assert code(contender=FCFS) == others
+    put("scheduler/andes.py", "new")
+    assert code(contender=FCFS) != others

@@ -42,7 +42,7 @@ def _fleet_of(loads: Iterable[ReplicaLoad]) -> FleetLoad:
 def _first_decision(
     loads: Iterable[ReplicaLoad], replicas: int, rate_per_s: float = 0.0, **limits: Any
 ) -> int:
-    state = ScalingState(last_report_at_s=0.0, rate_per_s=rate_per_s)
+    state = ScalingState(looked_at_s=0.0, rate_per_s=rate_per_s)
     limits_of = ScalingSettings.model_validate(LIMITS.model_dump() | limits)
     return decide(_fleet_of(loads), replicas, state, limits_of, now_s=0.0)[0]
 

@@ -69,7 +69,7 @@ def test_a_clock_that_is_set_back_costs_one_cool_down_and_no_more(
     idle: ReplicaLoad, fleet_of: Callable[[Iterable[ReplicaLoad]], FleetLoad]
 ) -> None:
     fleet = fleet_of([idle] * 4)
-    state = ScalingState(enough=((1e9, 3),), stepped_at_s=1e9, last_report_at_s=1e9)
+    state = ScalingState(enough=((1e9, 3),), stepped_at_s=1e9, looked_at_s=1e9)
     replicas = 4
     for second in range(int(LIMITS.down_after_s) + 1):
         replicas, state = decide(fleet, replicas, state, LIMITS, float(second))

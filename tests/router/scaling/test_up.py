@@ -120,7 +120,7 @@ def test_deciding_again_on_the_same_reports_asks_for_no_more(
 ) -> None:
     lost = late * streams
     loads = [busy(streams, below=lost, short=lost, backlog_tokens=backlog)] * 2
-    state = ScalingState(last_report_at_s=0.0, rate_per_s=rate)
+    state = ScalingState(looked_at_s=0.0, rate_per_s=rate)
     first, state = decide(fleet_of(loads), 2, state, LIMITS, 0.0)
     again, _ = decide(fleet_of(loads), first, state, LIMITS, 0.1)
     assert again == first

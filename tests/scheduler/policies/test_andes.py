@@ -124,10 +124,15 @@ def test_only_who_would_notice_soon_asks_others_to_leave(snapshot_of) -> None:
     assert urgent_order(snapshot_of([], waiting, free_blocks=100)) == [3, 1]
 
 
-def test_those_in_time_ask_by_slack_and_before_the_late(snapshot_of) -> None:
-    cheap = {**LATE, "prompt_tokens": 16}
-    waiting = [LATE, begun(1.0), cheap, NEW]
-    assert urgent_order(snapshot_of([], waiting, free_blocks=100)) == [3, 1, 2, 0]
+def test_the_worthiest_asks_first_whoever_would_notice_first(snapshot_of) -> None:
+    cheap, dear = {**NEW, "prompt_tokens": 16}, {**NEW, "prompt_tokens": 3000}
+    waiting = [dear, begun(0.1), cheap]
+    snapshot = snapshot_of([], waiting, free_blocks=100)
+    ranking = Ranking(snapshot, SETTINGS.max_throughput_loss)
+    order = ranking.urgent.tolist()
+    assert sorted(order) == [0, 1, 2]
+    assert order == sorted(order, key=lambda stream: -ranking.worth[stream])
+    assert ranking.starts_in_s[order[0]] > ranking.starts_in_s.min()
 
 
 def test_the_fullest_buffer_leaves_first(snapshot_of) -> None:

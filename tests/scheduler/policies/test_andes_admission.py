@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,16 +13,12 @@ from scheduler.snapshot import Snapshot
 POLICY = AndesPolicy(SchedulerSettings())
 seeds = st.integers(0, 2**32)
 
-NEW = {"age_s": 0.5}
 LATE = {"age_s": 3.0}
-# Without memory, with a second and ten of text left to read; 4 blocks.
-URGENT = {"tokens": 5, "prompt_tokens": 59, "preemptions": 1}
-HAS_TIME = {"tokens": 50, "prompt_tokens": 14, "preemptions": 1}
 FAR_AHEAD = {"tokens": 2000, "prompt_tokens": 48}
 
 
 def admit_all(snapshot: Snapshot) -> list[int]:
-    admission = Admission(snapshot, snapshot.token_budget)
+    admission = Admission(snapshot)
     admission.admit(np.arange(snapshot.num_running, snapshot.size))
     return admission.admitted
 
@@ -35,38 +30,6 @@ def test_a_misfit_is_skipped_and_room_to_grow_is_kept(snapshot_of) -> None:
     growth = growing.blocks[0] - growing.blocks_held[0]
     assert growing.blocks[1] <= 7 < growing.blocks[1] + growth
     assert admit_all(growing) == []
-
-
-def test_no_more_prompts_come_in_than_the_step_computes(snapshot_of) -> None:
-    snapshot = snapshot_of([{"tokens": 1}], [{}] * 9, free_blocks=99, token_budget=130)
-    # The decoding stream takes one token; the third prompt is begun in this step.
-    assert len(POLICY.plan(snapshot).admit) == 3
-    unfinished = snapshot_of(
-        [{"prompt_tokens": 130}], [NEW] * 9, free_blocks=99, token_budget=130
-    )
-    assert POLICY.plan(unfinished).admit.size == 0
-
-
-@pytest.mark.parametrize(
-    ("back", "free_blocks", "leaving"),
-    [
-        pytest.param(HAS_TIME, 8, [], id="admitted"),
-        pytest.param(URGENT, 0, [1], id="swapped in"),
-    ],
-)
-def test_who_comes_back_from_the_host_waits_for_no_prompt(
-    snapshot_of, back, free_blocks, leaving
-) -> None:
-    snapshot = snapshot_of(
-        [{"prompt_tokens": 3000}, FAR_AHEAD],
-        [NEW, back],
-        free_blocks=free_blocks,
-        resume_s=np.zeros(4),
-        prefill_tokens=np.array([3000.0, 0.0, 64.0, 0.0]),
-    )
-    assert Admission(snapshot, snapshot.token_budget).prompt_tokens < 0
-    plan = POLICY.plan(snapshot)
-    assert (plan.admit.tolist(), plan.preempt.tolist()) == ([1], leaving)
 
 
 def test_a_plan_swaps_in_only_so_many(snapshot_of) -> None:
@@ -81,14 +44,12 @@ def test_a_plan_swaps_in_only_so_many(snapshot_of) -> None:
     assert plan.admit.size == plan.preempt.size == MAX_SWAPS
 
 
-@given(seed=seeds, budget=st.integers(1, 4096), rng=st.randoms(use_true_random=False))
-def test_no_blocks_or_slots_are_given_away_twice(
-    random_snapshot, seed, budget, rng
-) -> None:
+@given(seed=seeds, rng=st.randoms(use_true_random=False))
+def test_no_blocks_or_slots_are_given_away_twice(random_snapshot, seed, rng) -> None:
     snapshot = random_snapshot(seed)
     running = np.arange(snapshot.num_running)
     waiting = np.arange(snapshot.num_running, snapshot.size)
-    admission = Admission(snapshot, budget)
+    admission = Admission(snapshot)
     some = rng.sample(waiting.tolist(), rng.randint(0, waiting.size))
     admission.admit(np.array(some, dtype=int))
     asking = np.array(rng.sample(waiting.tolist(), waiting.size), dtype=int)
@@ -110,12 +71,9 @@ def swapped(admission: Admission, asking: list[int], leaving: list[int]) -> list
     """Slow reference: one victim after the other, until the stream fits or none is left."""
     snapshot, came, left = admission._snapshot, list(admission.admitted), 0
     blocks, slots = admission._blocks, admission._slots
-    prompt_tokens = admission.prompt_tokens
     for stream in [s for s in asking if s not in came][:MAX_SWAPS]:
         if left >= len(leaving):
             break
-        if prompt_tokens <= 0 < snapshot.prefill_tokens[stream]:
-            continue
         more, freed_blocks = 0, 0
         needed = int(snapshot.blocks[stream])
         while blocks + freed_blocks < needed or slots + more < 1:
@@ -127,20 +85,19 @@ def swapped(admission: Admission, asking: list[int], leaving: list[int]) -> list
             left += more
             blocks += freed_blocks - needed
             slots += more - 1
-            prompt_tokens -= float(snapshot.prefill_tokens[stream])
             came.append(stream)
     return [*came, *leaving[:left]]
 
 
-@given(seed=seeds, budget=st.integers(1, 4096), rng=st.randoms(use_true_random=False))
+@given(seed=seeds, rng=st.randoms(use_true_random=False))
 def test_as_few_of_the_victims_leave_as_each_who_comes_needs(
-    random_snapshot, seed, budget, rng
+    random_snapshot, seed, rng
 ) -> None:
     snapshot = random_snapshot(seed)
     waiting = list(range(snapshot.num_running, snapshot.size))
     asking = rng.sample(waiting, len(waiting))
     leaving = rng.sample(range(snapshot.num_running), snapshot.num_running)
-    admission = Admission(snapshot, budget)
+    admission = Admission(snapshot)
     admission.admit(np.array(asking[: rng.randint(0, len(asking))], dtype=int))
     expected = swapped(admission, asking, leaving)
     admission.swap(np.array(asking, dtype=int), np.array(leaving, dtype=int))
