@@ -29,8 +29,6 @@ URGENCY_S = 1.5
 # A first token that is not expected within this time is nobody's concern yet: a job with a
 # minute to spare comes behind readers who are late, whatever it weighs.
 NEW_URGENCY_S = 10.0
-# A reader who has stalled for longer is late, as one who never got a first token in time.
-MAX_STALL_S = 2.0
 # However cheap a resume is, nobody leaves for less: swaps take time on the link to the
 # host, and readers stall for it.
 MIN_LEAVE_S = 15.0
@@ -99,10 +97,8 @@ class Ranking:
 
     @cached_property
     def is_late(self) -> Bools:
-        """Who misses the first token whatever is done, or stalls too long, shape (n,)."""
-        snapshot = self._snapshot
-        is_missed = ~snapshot.started & (self.starts_in_s < 0.0)
-        is_late: Bools = is_missed | (snapshot.started & (snapshot.slack_s < -MAX_STALL_S))
+        """Who misses the first token whatever is done, shape (n,)."""
+        is_late: Bools = ~self._snapshot.started & (self.starts_in_s < 0.0)
         return is_late
 
     @cached_property
@@ -130,20 +126,18 @@ class Ranking:
 
     @cached_property
     def by_worth(self) -> Ints:
-        """Those who wait: about to stall by slack, in time by worth, late by worth.
+        """Those who wait, by worth: who can be in time, then who is late.
 
-        Then come those whom nothing hurts for now: who has begun and has text left to read,
-        who expects no token soon, and last who is away. Whoever wants more than the share
-        of its tenant waits behind all others who want something.
+        Then come those whom nothing hurts for now: who has text left to read or expects no
+        token soon, and last who is away. Whoever wants more than the share of its
+        tenant waits behind all others who want something.
         """
         snapshot, waiting = self._snapshot, self._waiting
-        begun = snapshot.started & ~self.is_late
         needs_within_s = np.where(snapshot.started, URGENCY_S, NEW_URGENCY_S)
         has_time = self.starts_in_s > needs_within_s
-        groups = [snapshot.is_away, has_time, self.is_late, begun]
-        group = np.select(groups, [4, 3, 2, 0], default=1)
-        key = np.where(begun, self.starts_in_s, -self.worth)
-        order: Ints = waiting[np.lexsort((key[waiting], group[waiting]))]
+        groups = [snapshot.is_away, has_time, self.is_late]
+        group = np.select(groups, [3, 2, 1], default=0)
+        order: Ints = waiting[np.lexsort((-self.worth[waiting], group[waiting]))]
         if snapshot.shares is None:
             return order
         fair: Ints = order[np.lexsort((self._beyond_share(order), group[order]))]
