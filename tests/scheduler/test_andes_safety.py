@@ -1,6 +1,7 @@
 """Whatever fails, ends or is paused: the engine goes on, and nobody is forgotten."""
 
 import logging
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,9 +88,7 @@ def twice(indices):
         lambda plan: Plan(plan.admit, NOBODY, plan.keep, token_budget="many"),
         lambda plan: Plan(list(plan.admit), NOBODY, plan.keep, token_budget=None),
         lambda plan: "no plan at all",
-        lambda plan: SimpleNamespace(
-            admit=plan.admit[:1], preempt=NOBODY, keep=plan.keep, token_budget=None
-        ),
+        lambda plan: SimpleNamespace(admit=plan.admit[:1], preempt=NOBODY, keep=plan.keep),
     ],
     ids=["twice", "nobody", "lost", "no token", "no number", "a list", "no plan", "half"],
 )
@@ -129,7 +128,7 @@ def test_a_preemption_that_fails_loses_nobody(
 
     monkeypatch.setattr(scheduler, "_preempt_request", failing)
     scheduler._policy = scripted(rewrite=give_up_two)
-    scheduler._plan_clock.expire()
+    scheduler._plan_clock.planned_at_s = -math.inf
     engine.step()
     assert len(calls) == 2
     assert scheduler.plan_failures_total == 1
