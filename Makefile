@@ -1,4 +1,4 @@
-# `make run` starts the service, `make test` runs every test. Both install what is missing.
+# `make run` starts the service, `make test` the tests but the nightly ones. Both install what is missing.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -49,7 +49,7 @@ stop: install ## Stop the service from elsewhere, and what a crash left of it.
 
 # A service wants the machine for itself; all other tests share it, a file to a process.
 # Both parts run and say how they ended, whatever became of the first.
-test: install ## Run all tests, or some of them (PYTEST_ARGS='tests/qoe -k pace').
+test: install ## Run the tests but the nightly ones, or some (PYTEST_ARGS='tests/qoe -k pace').
 ifeq ($(strip $(PYTEST_ARGS)),)
 	@failed=0; \
 	$(BIN)/python -m pytest --durations=10 -m "not service" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder || failed=1; \
