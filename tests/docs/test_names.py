@@ -42,7 +42,12 @@ THEIRS = (
 )
 SUFFIXES = (".py", ".md", ".yaml", ".yml", ".json", ".jsonl", ".png")
 # Of Ray's dashboard, OpenAI's SDK and kubectl.
-OTHERS = {"prom_metrics_service_discovery.json", "extra_body", "--from-file"}
+OTHERS = {
+    "prom_metrics_service_discovery.json",
+    "keep_alive_timeout_s",
+    "extra_body",
+    "--from-file",
+}
 # Of `andes` and of our modules; what other programs take is theirs.
 OURS = re.compile(r"(?:\.venv/bin/)?(andes|make|python -m (\w+(?:\.\w+)+))(?=[ \n]|$)(.*)")
 

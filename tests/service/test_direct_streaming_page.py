@@ -254,6 +254,7 @@ def test_everything_can_be_done_by_keyboard(page: Page) -> None:
     tab_to("#burst")
     page.keyboard.press("Enter")
     expect(page.locator("#burst")).to_have_text("Pause")
+    expect(page.locator("#time")).not_to_have_value("0")
     page.keyboard.press("Space")
     expect(page.locator("#burst")).to_have_text("Go on")
     tab_to("#time")
