@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import msgspec
+
 # A conversation nests six deep, a schema for an answer some dozens.
 MAX_DEPTH = 200
 
@@ -12,9 +14,10 @@ MAX_DEPTH = 200
 # take the square of its length.
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[{\]}]")
-# What Python reads beyond JSON must be written in one of these, or in UTF-16 or 32.
+# What Python reads beyond JSON, or beyond 64 bits, must be written in one of these, or in
+# UTF-16 or 32.
 _BEYOND_JSON = re.compile(
-    rb"NaN|Infinity|\d[eE]\+?\d\d|\d{300}|\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\0"
+    rb"NaN|Infinity|\d[eE]\+?\d\d|\d{19}|\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\0"
 )
 
 
@@ -37,15 +40,17 @@ def nests_too_deep(body: bytes) -> bool:
 
 
 def can_be_written(body: bytes, parsed: object) -> bool:
-    """Whether what was read from `body` is JSON again when it is quoted.
+    """Whether what was read from `body` can be quoted, and sent to an engine.
 
-    Python reads NaN, infinities and halves of surrogate pairs, and does not write them: the
-    answer that says what is wrong with such a field would be HTTP 500.
+    Python reads NaN, infinities and halves of surrogate pairs, and does not write them as
+    JSON. vLLM sends parameters to its engine as MessagePack, whose integers have 64 bits.
+    Either would be HTTP 500, the second with a request left behind.
     """
     if not _BEYOND_JSON.search(body):
         return True
     try:
         json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()
-    except ValueError:
+        msgspec.msgpack.encode(parsed)
+    except (ValueError, OverflowError):
         return False
     return True

@@ -221,7 +221,7 @@ class QoEFieldsMiddleware:
             if added := _missing(request, extra, self._default, caller) | tenant:
                 changed[PARAMS_KEY] = params | {EXTRA_KEY: {**extra, **added}}
         if not can_be_written(body, request):
-            raise RequestRefusedError(_NO_JSON)
+            raise RequestRefusedError(_CANNOT_BE_SERVED)
         return None if changed == request else json.dumps(changed).encode()
 
     def _added(self, request: Mapping[str, object], caller: Caller) -> dict[str, object]:
@@ -232,8 +232,10 @@ _TOO_DEEP = Refusal(
     "body", f"The body nests too deep: arrays and objects may nest to {MAX_DEPTH} levels."
 )
 
-_NO_JSON = Refusal(
-    "body", "The body is no JSON: numbers must be finite, and texts must be Unicode."
+_CANNOT_BE_SERVED = Refusal(
+    "body",
+    "The body cannot be served: numbers must be finite, integers must fit into 64 bits, "
+    "and texts must be Unicode.",
 )
 
 

@@ -69,9 +69,15 @@ def test_the_depth_is_that_of_the_text_in_any_encoding(encoding: str) -> None:
         (b'{"a": "NaN"}', True),
         (b'["\\ud83d\\ude00"]', True),
         (b"[1e99]", True),
-        (b"1" + b"0" * 400, True),
+        (b"18446744073709551615", True),
+        (b"18446744073709551616", False),
+        (b'{"a": [-9223372036854775808]}', True),
+        (b'{"a": [-9223372036854775809]}', False),
+        (b"1" + b"0" * 400, False),
         ('["é"]'.encode("utf-16"), True),
     ],
 )
-def test_what_python_reads_beyond_json_cannot_be_written(body: bytes, can: bool) -> None:
+def test_what_python_reads_beyond_json_or_64_bits_cannot_be_written(
+    body: bytes, can: bool
+) -> None:
     assert can_be_written(body, json.loads(body)) is can

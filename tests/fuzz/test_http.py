@@ -202,6 +202,17 @@ async def test_what_is_changed_below_is_answered(
 
 
 @APPS
+async def test_an_integer_that_no_engine_can_take_is_refused_and_leaves_nothing(
+    service: Service, secret: str, app: str
+) -> None:
+    body = body_of("/v1/completions", secret) | {"vllm_xargs": {"mine": -(2**63) - 1}}
+    answer = await asked(service, app, "/v1/completions", json.dumps(body).encode())
+    assert answer.status_code == 400, answer.text
+    assert "64 bits" in answer.json()["error"]["message"]
+    assert not service.live
+
+
+@APPS
 @given(st.data())
 async def test_a_qoe_field_is_honoured_or_refused_by_name(
     fuzz: Any, service: Service, secret: str, sentence: Any, app: str, data: st.DataObject
