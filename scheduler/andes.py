@@ -12,6 +12,10 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
+# First: it says which versions of vLLM have what is imported below.
+from scheduler import versions  # noqa: F401
+
+# isort: split
 import numpy as np
 from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.output import SchedulerOutput

@@ -19,6 +19,7 @@ from vllm.v1.request import Request, RequestStatus
 
 from qoe import progress_or_fresh, reader_or_default
 from qoe.tenant import tenant_or_nobody
+from scheduler import versions
 from scheduler.activity import Activity
 from scheduler.feedback import FeedbackInbox
 from scheduler.guard import Guard
@@ -55,6 +56,8 @@ class TrackingScheduler(AsyncScheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if why := versions.refusal_of_hooks(self, AsyncScheduler):
+            raise ValueError(why)
         self.settings = SchedulerSettings.from_environment()
         self.streams = LiveStreams()
         self.patience = Patience()
