@@ -21,6 +21,7 @@ ADAPTERS = {
     "scheduler/tracking.py": {"vllm"},
     "scheduler/refusing.py": {"vllm"},
     "scheduler/andes.py": {"vllm"},
+    "scheduler/versions.py": {"vllm"},
     "router/request_router.py": {"ray"},
 }
 IN_OTHER_ROOMS = {"numpy", "msgspec", "pydantic", "pydantic_core"}
