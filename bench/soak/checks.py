@@ -28,6 +28,8 @@ CUTS_UNTIL_NOTICED = ("kill_replica", "kill_engine")
 CUTS_UNTIL_WHOLE = ("kill_router", "kill_haproxy")
 # Clocks of a client and of who breaks things are read one after the other.
 AROUND_S = 1.0
+# HAProxy asks its router for so long: who asked a dead one is told so afterwards.
+ASKED_S = 5.0
 # What is left of a fault when the service is whole: queues that are still long.
 AFTER_S = 10.0
 # Reports are a moment old.
@@ -186,7 +188,7 @@ def may_cut(fault: InjectedFault, broken: Break) -> bool:
     if fault.name in CUTS_UNTIL_NOTICED:
         until_s = fault.at_s + NOTICED_S
     elif fault.name in CUTS_UNTIL_WHOLE:
-        until_s = float("inf") if fault.whole_s is None else fault.whole_s + AROUND_S
+        until_s = float("inf") if fault.whole_s is None else fault.whole_s + ASKED_S
     else:
         return False
     return fault.at_s - AROUND_S <= broken.at_s <= until_s

@@ -67,6 +67,11 @@ def test_a_sound_soak_holds() -> None:
     assert failing() == []
 
 
+def test_who_asked_a_dead_router_may_be_told_so_when_it_is_back() -> None:
+    dead = InjectedFault(name="kill_router", at_s=400.0, whole_s=404.0)
+    assert failing(faults=[dead], ended=[ended(breaks=[Break(405.7, "unreachable")])]) == []
+
+
 def rest(**changes: Any) -> Rest:
     return msgspec.structs.replace(REST, **changes)
 
@@ -88,7 +93,7 @@ PLANTED: dict[str, list[dict[str, Any]]] = {
     "streams break off only by faults that cut them": [
         {"ended": [cut_at(90.0)]},
         {"ended": [cut_at(140.0)]},
-        {"ended": [cut_at(345.0)]},
+        {"ended": [cut_at(345.5)]},
         # Nothing is cut by what only stands still.
         {"ended": [cut_at(205.0)]},
     ],
