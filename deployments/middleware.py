@@ -209,6 +209,9 @@ class QoEFieldsMiddleware:
             return None
         if not isinstance(request, dict):
             return None
+        # vLLM goes through it before it looks what it is: HTTP 500.
+        if not isinstance(request.get("messages", []), list):
+            raise RequestRefusedError(_NO_MESSAGES)
         _require_no_tenant(request)
         caller, changed = caller_of(scope), dict(request)
         tenant = tenant_fields(scope, request, self._share_by)
@@ -231,6 +234,8 @@ class QoEFieldsMiddleware:
 _TOO_DEEP = Refusal(
     "body", f"The body nests too deep: arrays and objects may nest to {MAX_DEPTH} levels."
 )
+
+_NO_MESSAGES = Refusal("messages", "messages is invalid: it must be a list of messages.")
 
 _CANNOT_BE_SERVED = Refusal(
     "body",

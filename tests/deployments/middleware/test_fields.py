@@ -196,3 +196,10 @@ async def test_a_name_is_quoted_in_one_short_line(name: str, where: str) -> None
     assert error["message"].isprintable()
     assert len(error["message"]) < 400
     assert len(error["param"]) <= 40
+
+
+@pytest.mark.parametrize("messages", [0, None, "text", {"role": "user"}])
+async def test_messages_that_are_no_list_are_refused(messages: object) -> None:
+    client = await ask(json.dumps({"messages": messages}).encode())
+    assert error_of(client)["param"] == "messages"
+    assert not client.app.seen
