@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MAX_COUNT = 2**53
+
 
 class StreamBroken(ConnectionError):  # noqa: N818 - a sentence for people
     """A stream ended before its answer did; `str()` says how."""
@@ -149,4 +151,5 @@ def _list(of: object, name: str) -> Sequence[Any]:
 
 def _count(of: object, name: str) -> int | None:
     value = _field(of, name)
-    return value if type(value) is int and value >= 0 else None
+    # What no answer has is not counted with.
+    return value if type(value) is int and 0 <= value < MAX_COUNT else None
