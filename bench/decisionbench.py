@@ -52,7 +52,7 @@ class FleetResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Router:
-    """A router, and the engines as it hears them: they take at once what they are sent."""
+    """A router, and the engines as they report: they take at once what they are sent."""
 
     def __init__(self, policy: PolicyName, num_replicas: int) -> None:
         # On a slow machine reports would grow old between two placements.
@@ -66,7 +66,7 @@ class _Router:
         self._keys = [deque[int](maxlen=MAX_KEYS) for _ in self._replicas]
 
     def on_report(self, number: int, report: EngineReport) -> float:
-        """Seconds that it takes to hear this of a replica."""
+        """Seconds that it takes to take a report of a replica."""
         report = msgspec.structs.replace(
             report,
             accepted_total=self._accepted[number],

@@ -12,9 +12,9 @@ from multiprocessing import resource_tracker
 
 @contextmanager
 def ctrl_c_is_ours() -> Iterator[None]:
-    """A process started here never hears Ctrl-C: we end it, and it has nothing to say.
+    """A process started here never gets Ctrl-C: we end it, and it has nothing to say.
 
-    One that is pressed meanwhile is heard here all the same.
+    One that is pressed meanwhile counts here all the same.
     """
     # Its own start would unblock the signal in between.
     resource_tracker.ensure_running()

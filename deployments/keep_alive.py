@@ -174,7 +174,7 @@ class _Answer:
         try:
             await self._comment_when_due()
         except Exception as error:
-            # The client has left, which the app hears in its own way.
+            # The client has left, which the app learns in its own way.
             logger.debug("A stream gets no more comments: %r", error)
 
     async def _comment_when_due(self) -> None:

@@ -17,8 +17,7 @@ from qoe import Expectation
 DATA, DONE = "data: ", "data: [DONE]\n\n"
 SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE = 500, 502, 503
 
-
-# OpenAI's, and Anthropic's.
+# How errors of OpenAI's and of Anthropic's API begin.
 _ERRORS = ('{"error"', '{"type":"error"')
 
 

@@ -82,7 +82,7 @@ class AndesServer(LLMServer):
             try:
                 await super().start()
             except BaseException:
-                self._stop_telling()
+                self._close_channels()
                 raise
         # Another engine may have been named in the environment.
         if hasattr(self.engine, "kill"):
@@ -211,9 +211,9 @@ class AndesServer(LLMServer):
         try:
             await super().__del__()
         finally:
-            self._stop_telling()
+            self._close_channels()
 
-    def _stop_telling(self) -> None:
+    def _close_channels(self) -> None:
         for channel in (self._telemetry, self._metrics, self._engine_feedback):
             if channel is not None:
                 channel.close()

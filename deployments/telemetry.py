@@ -1,4 +1,4 @@
-"""A replica's part in telemetry: it hears its engine, and tells every router."""
+"""A replica's part in telemetry: it takes its engine's reports, and publishes them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ SHEDDABLE_FIELD = "qoe_sheddable"
 RESUME_FIELD = "qoe_resume_token_ids"
 AGE_FIELD = "qoe_age_s"
 SLACK_FIELD = "qoe_slack_s"
-FIELDS = (
+# What a client may say.
+CLIENT_FIELDS = (
     PROFILE_FIELD,
     TTFT_FIELD,
     TDS_FIELD,
@@ -38,9 +39,9 @@ FIELDS = (
     RESUME_FIELD,
     AGE_FIELD,
     SLACK_FIELD,
-    TENANT_FIELD,
-    SHARE_FIELD,
 )
+# The others are the deployment's to say.
+FIELDS = (*CLIENT_FIELDS, TENANT_FIELD, SHARE_FIELD)
 # Those that say what a reader expects.
 EXPECTATION_FIELDS = (PROFILE_FIELD, TTFT_FIELD, TDS_FIELD)
 AGE_RANGE_S = (0.0, 3600.0)
@@ -167,7 +168,8 @@ def is_sheddable(fields: Mapping[str, object]) -> bool:
 def _require_known(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if name not in FIELDS:
-            raise ExpectationError(name, value, f"one of the fields {', '.join(FIELDS)}")
+            known = ", ".join(CLIENT_FIELDS)
+            raise ExpectationError(name, value, f"one of the fields {known}")
 
 
 def _profile_expectation(name: object) -> Expectation:

@@ -75,7 +75,7 @@ class AndesScheduler(RefusingScheduler):
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         with self._guarded("hearing readers"):
-            self.inbox.deliver(self.streams, self.now_s())
+            self.feedback.deliver(self.streams, self.now_s())
         with self._guarded("refusing fields"):
             self._end_unfit()
         withheld = self._plan()

@@ -26,7 +26,7 @@ class Source(Protocol):
         """Nothing more is wanted."""
 
 
-class FeedbackInbox:
+class FeedbackIntake:
     """What clients say of their readers.
 
     Args:

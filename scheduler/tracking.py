@@ -21,7 +21,7 @@ from qoe import progress_or_fresh, reader_or_default
 from qoe.tenant import tenant_or_nobody
 from scheduler import versions
 from scheduler.activity import Activity
-from scheduler.feedback import FeedbackInbox
+from scheduler.feedback import FeedbackIntake
 from scheduler.guard import Guard
 from scheduler.live_streams import LiveStreams
 from scheduler.patience import Patience
@@ -66,7 +66,7 @@ class TrackingScheduler(AsyncScheduler):
         self._guarded = Guard(logger)
         self.activity = Activity(self.step_time, self.resumes)
         self._reporter = Reporter.from_environment(self.settings)
-        self.inbox = FeedbackInbox.from_environment()
+        self.feedback = FeedbackIntake.from_environment()
         self.reasoning = Reasoning(None)
         with self._guarded("making a parser of reasoning"):
             self.reasoning = Reasoning.of(self.structured_output_manager)
@@ -214,7 +214,7 @@ class TrackingScheduler(AsyncScheduler):
     def shutdown(self) -> None:
         with self._guarded("closing sockets"):
             self._reporter.close()
-            self.inbox.close()
+            self.feedback.close()
         super().shutdown()
 
     def _track_admissions(self, output: SchedulerOutput) -> None:

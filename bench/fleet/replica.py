@@ -109,7 +109,7 @@ class Replica:
         self._speed = speed
         self._busy_s = 0.0
         self._idle_steps = 0
-        self._inbox: list[tuple[str, PlannedStream]] = []
+        self._given: list[tuple[str, PlannedStream]] = []
         self._ended: list[Delivered] = []
         self._reports: list[EngineReport] = []
 
@@ -142,7 +142,7 @@ class Replica:
 
     def give(self, now_s: float, request_id: str, stream: PlannedStream) -> None:
         """Send it a stream now."""
-        self._inbox.append((request_id, stream))
+        self._given.append((request_id, stream))
         if self.next_moment is NEVER:
             self.next_moment = now_s, Order.STEP_STARTS
 
@@ -175,9 +175,9 @@ class Replica:
         """Compute a step; returns when it ends."""
         engine = self._engine
         engine.now_s = max(engine.now_s, now_s)
-        for request_id, stream in self._inbox:
+        for request_id, stream in self._given:
             engine.submit(request_id, stream)
-        self._inbox.clear()
+        self._given.clear()
         has_work = bool(engine.step().num_scheduled_tokens)
         self._idle_steps = 0 if has_work else self._idle_steps + 1
         if self._idle_steps > MAX_IDLE_STEPS:
@@ -188,7 +188,7 @@ class Replica:
     @property
     def _has_work(self) -> bool:
         """Whether another step is needed."""
-        return bool(self._inbox) or self._engine.scheduler.has_unfinished_requests()
+        return bool(self._given) or self._engine.scheduler.has_unfinished_requests()
 
     def take_reports(self) -> list[EngineReport]:
         """What was published since this was last called, oldest first."""
@@ -204,14 +204,14 @@ class Replica:
         """Context of its live streams."""
         streams = self._engine.scheduler.streams
         context = float(streams.context_tokens(streams.all_slots()).sum())
-        return context + sum(stream.input_tokens for _, stream in self._inbox)
+        return context + sum(stream.input_tokens for _, stream in self._given)
 
     def kill(self, now_s: float) -> list[Delivered]:
         """End it: every stream it had, with the tokens that came by now."""
         self.is_alive = False
         self.next_moment = NEVER
         taken = list(self._taken(now_s))
-        self._inbox.clear()
+        self._given.clear()
         self._ended.clear()
         self._reports.clear()
         return taken
@@ -220,7 +220,7 @@ class Replica:
         for request_id, times_s in (*self._ended, *self._engine.delivered_at_s.items()):
             came = np.searchsorted(times_s, now_s, side="right")
             yield request_id, times_s[:came]
-        for request_id, _ in self._inbox:
+        for request_id, _ in self._given:
             yield request_id, []
 
     @property

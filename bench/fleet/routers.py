@@ -1,4 +1,4 @@
-"""The real routers in virtual time: what each hears, and where it sends a stream."""
+"""The real routers in virtual time: reports come to them, and they send streams."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Routers:
         now_s: The fleet's clock.
         loss: Share of the reports that one router never gets.
         seed: Of the routers' own draws, and of the losses.
-        sees_ends: Whether a router hears that a stream has ended (the handle path), or
+        sees_ends: Whether a router sees that a stream has ended (the handle path), or
             has only reports to go by (direct streaming).
     """
 

@@ -117,7 +117,7 @@ def nothing_else_cut(ended: Sequence[Ended], faults: Sequence[InjectedFault]) ->
 
 
 def never_silent(ended: Sequence[Ended], faults: Sequence[InjectedFault]) -> Check:
-    """Whoever waits hears a comment; a long silence needs a fault."""
+    """Whoever waits gets a comment; a long silence needs a fault."""
     silences = [(one, silence) for one in ended for silence in one.silences]
     odd = [
         f"{_named(one)} from {silence.from_s:.0f} to {silence.to_s:.0f} s"

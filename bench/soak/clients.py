@@ -44,7 +44,7 @@ class Clients:
         base_url: Of the service, up to and including `/v1`.
         model: As it is called.
         headers: Of every request.
-        tell: Hears of a stream whose tokens are wrong, when they are.
+        tell: Is called with a stream whose tokens are wrong, when they are.
 
     Attributes:
         started: Requests that were sent.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bench.load import PlannedStream
 from bench.replay.engine import VirtualEngine
 from qoe import Expectation, Feedback
-from scheduler.feedback import FeedbackInbox
+from scheduler.feedback import FeedbackIntake
 from telemetry.channel import new_endpoint
 from telemetry.feedback import FeedbackReceiver, FeedbackSender, ReaderFeedback
 
@@ -32,7 +32,7 @@ class Words:
 
 def with_words(engine: VirtualEngine) -> Words:
     words = Words()
-    engine.scheduler.inbox = FeedbackInbox(words)
+    engine.scheduler.feedback = FeedbackIntake(words)
     return words
 
 
@@ -122,7 +122,7 @@ def test_an_inbox_that_fails_costs_the_engine_nothing(make_engine) -> None:
         def take(self) -> list[tuple[str, Feedback]]:
             raise OSError("the socket is gone")
 
-    engine.scheduler.inbox = FeedbackInbox(Broken())
+    engine.scheduler.feedback = FeedbackIntake(Broken())
     finish(engine)
     assert engine.scheduler.plan_failures_total > 0
     assert all(len(times) == 150 for times in engine.delivered_at_s.values())
@@ -135,7 +135,7 @@ def test_a_word_reaches_the_engine_that_was_told_where_to_listen(
     monkeypatch.setenv("ANDES_FEEDBACK_ENDPOINT", endpoint)
     with FeedbackSender(endpoint) as replica:
         engine = make_engine(256, load=CROWD[:2])
-        assert isinstance(engine.scheduler.inbox._source, FeedbackReceiver)
+        assert isinstance(engine.scheduler.feedback._source, FeedbackReceiver)
         engine.step()
 
         def is_away() -> bool:
@@ -144,4 +144,4 @@ def test_a_word_reaches_the_engine_that_was_told_where_to_listen(
 
         assert step_until(engine, is_away, 5.0)
         finish(engine)
-        engine.scheduler.inbox.close()
+        engine.scheduler.feedback.close()

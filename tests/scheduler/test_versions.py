@@ -11,7 +11,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from scheduler.versions import NEWEST, OLDEST, refusal_of
 
 ROOT = Path(__file__).parents[2]
-RANGE = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]} only."
+RANGE = f"{OLDEST[0]}.{OLDEST[1]} only."
 
 
 def start_on(folder: Path, version: str) -> str:

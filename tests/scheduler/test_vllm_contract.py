@@ -7,7 +7,6 @@ import inspect
 import re
 from pathlib import Path
 
-import pytest
 import vllm
 from vllm.reasoning import ReasoningParser
 from vllm.sampling_params import RequestOutputKind
@@ -18,62 +17,25 @@ from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
 
 import scheduler.andes
+from scheduler.versions import refusal_of_hooks
 
 
 def parameters(function) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "expected"),
-    [
-        (AsyncScheduler, "schedule", ["self", "throttle_prefills"]),
-        (
-            AsyncScheduler,
-            "update_from_output",
-            ["self", "scheduler_output", "model_runner_output"],
-        ),
-        (AsyncScheduler, "add_request", ["self", "request"]),
-        (
-            AsyncScheduler,
-            "_update_request_with_output",
-            ["self", "request", "new_token_ids", "is_stale"],
-        ),
-        (
-            AsyncScheduler,
-            "_preempt_request",
-            ["self", "request", "timestamp", "drop_stale_output"],
-        ),
-        (AsyncScheduler, "_free_request", ["self", "request", "delay_free_blocks"]),
-        (AsyncScheduler, "finish_requests", ["self", "request_ids", "finished_status"]),
-        (AsyncScheduler, "shutdown", ["self"]),
-        (FCFSRequestQueue, "remove_requests", ["self", "requests"]),
-    ],
-)
-def test_methods_we_wrap_have_the_signature_we_wrap(owner, name, expected) -> None:
-    assert parameters(getattr(owner, name)) == expected
+def test_the_hooks_that_a_start_asks_for_are_there(make_engine) -> None:
+    assert refusal_of_hooks(make_engine().scheduler, AsyncScheduler) is None
 
 
-def test_attributes_we_read_exist_on_a_real_scheduler(make_engine, burst) -> None:
+def test_a_queue_gives_up_several_requests_at_once() -> None:
+    assert parameters(FCFSRequestQueue.remove_requests) == ["self", "requests"]
+
+
+def test_attributes_we_read_exist_on_a_real_request(make_engine, burst) -> None:
     engine = make_engine()
     engine.submit("a", burst(1)[0])
     real, request = engine.scheduler, engine.scheduler.requests["a"]
-    for name in (
-        "running",
-        "waiting",
-        "skipped_waiting",
-        "requests",
-        "policy",
-        "block_size",
-        "max_num_running_reqs",
-        "defer_block_free",
-        "processed_step_seq",
-        "requires_kv_delivery",
-        "_pause_state",
-        "structured_output_manager",
-        "connector",
-    ):
-        assert hasattr(real, name), name
     assert real.kv_cache_manager.get_computed_blocks(request)[1] == 0
     for name in (
         "request_id",

@@ -17,7 +17,7 @@ CALLED = [
     "_sparing",
     "_take_back_skipped",
     "activity.applied",
-    "inbox.deliver",
+    "feedback.deliver",
     "patience.begin",
     "patience.in_vain",
     "reasoning.begin",
