@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 import msgspec
+
+from qoe.expectation import shown
 
 # A conversation nests six deep, a schema for an answer some dozens.
 MAX_DEPTH = 200
@@ -19,6 +22,27 @@ _BRACKET = re.compile(rb"[\[{\]}]")
 _BEYOND_JSON = re.compile(
     rb"NaN|Infinity|\d[eE]\+?\d\d|\d{19}|\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\0"
 )
+
+# What vLLM goes through before it looks what it is. Null is left to it where it may be.
+_SHAPES: tuple[tuple[str, type, str, bool], ...] = (
+    ("messages", list, "a list of messages", False),
+    ("tools", list, "a list of tools, or null", True),
+    ("structured_outputs", dict, "an object, or null", True),
+)
+
+
+def misshapen(request: Mapping[str, object]) -> tuple[str, str] | None:
+    """The field with which vLLM's own validators would fail, HTTP 500, and why it may not.
+
+    None where there is none: everything else is vLLM's to refuse.
+    """
+    for name, shape, expected, may_be_null in _SHAPES:
+        value = request.get(name)
+        if isinstance(value, shape) or name not in request:
+            continue
+        if value is not None or not may_be_null:
+            return name, f"{name}={shown(value)} is invalid: it must be {expected}."
+    return None
 
 
 def nests_too_deep(body: bytes) -> bool:

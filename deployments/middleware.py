@@ -19,7 +19,12 @@ from deployments.access.caller import (
 )
 from deployments.asgi import ASGIApp, Receive, Scope, Send, read_all, replay
 from deployments.continuation import continuation_refusal
-from deployments.json_bodies import MAX_DEPTH, can_be_written, nests_too_deep
+from deployments.json_bodies import (
+    MAX_DEPTH,
+    can_be_written,
+    misshapen,
+    nests_too_deep,
+)
 from qoe import Caps, Expectation, ExpectationError, admit, parse_progress
 from qoe.expectation import named, shown
 from qoe.fields import EXPECTATION_FIELDS, PREFIX, RESUME_FIELD
@@ -209,9 +214,8 @@ class QoEFieldsMiddleware:
             return None
         if not isinstance(request, dict):
             return None
-        # vLLM goes through it before it looks what it is: HTTP 500.
-        if not isinstance(request.get("messages", []), list):
-            raise RequestRefusedError(_NO_MESSAGES)
+        if shape := misshapen(request):
+            raise RequestRefusedError(Refusal(*shape))
         _require_no_tenant(request)
         caller, changed = caller_of(scope), dict(request)
         tenant = tenant_fields(scope, request, self._share_by)
@@ -234,8 +238,6 @@ class QoEFieldsMiddleware:
 _TOO_DEEP = Refusal(
     "body", f"The body nests too deep: arrays and objects may nest to {MAX_DEPTH} levels."
 )
-
-_NO_MESSAGES = Refusal("messages", "messages is invalid: it must be a list of messages.")
 
 _CANNOT_BE_SERVED = Refusal(
     "body",

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
+from itertools import product
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from vllm.entrypoints.anthropic.protocol import AnthropicMessagesRequest
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+from vllm.exceptions import VLLMValidationError
 
-from deployments.json_bodies import MAX_DEPTH, can_be_written, nests_too_deep
+from deployments.json_bodies import (
+    MAX_DEPTH,
+    can_be_written,
+    misshapen,
+    nests_too_deep,
+)
 
 JSON = st.recursive(
     st.none() | st.text('[]{}"\\ab') | st.integers(),
@@ -81,3 +94,33 @@ def test_what_python_reads_beyond_json_or_64_bits_cannot_be_written(
     body: bytes, can: bool
 ) -> None:
     assert can_be_written(body, json.loads(body)) is can
+
+
+BODIES: dict[type[BaseModel], dict[str, Any]] = {
+    ChatCompletionRequest: {"messages": [{"role": "user", "content": "x"}]},
+    CompletionRequest: {"prompt": "x"},
+    ResponsesRequest: {"input": "x"},
+    AnthropicMessagesRequest: {
+        "max_tokens": 2,
+        "messages": [{"role": "user", "content": "x"}],
+    },
+}
+WRONG = (0, -1, 1.5, 10**30, "", "x", True, None, [], {}, [0], ["x"], [None], [{}])
+
+
+@pytest.mark.parametrize("model", BODIES, ids=lambda model: model.__name__)
+def test_no_wrong_value_gets_to_a_validator_that_fails(model: type[BaseModel]) -> None:
+    for name, value in product(model.model_fields, WRONG):
+        body = {"model": "tiny", **BODIES[model], name: value}
+        if misshapen(body) is None:
+            with suppress(ValueError, VLLMValidationError):
+                model.model_validate(body)
+
+
+def test_what_vllm_can_refuse_by_itself_is_left_to_it() -> None:
+    assert misshapen({"tools": None, "structured_outputs": None, "prompt": 0}) is None
+    field, why = misshapen({"messages": [], "tools": 5}) or ("", "")
+    assert (field, why) == (
+        "tools",
+        "tools=5 is invalid: it must be a list of tools, or null.",
+    )
